@@ -1,0 +1,1 @@
+"""Filling moves and sealing blocks."""

@@ -1,0 +1,1 @@
+"""Fraud proofs: the file, its builders, and verification by the rules and py-evm alone."""

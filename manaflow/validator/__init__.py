@@ -1,0 +1,1 @@
+"""One validator: kernels over columns, the index, storage, import and undo."""
