@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manaflow.moves.leaf import Leaf
+from manaflow.moves.leaf import LEAF_BYTES, Leaf
 from manaflow.moves.marks import Move
 
 U8 = NDArray[np.uint8]
@@ -135,6 +135,8 @@ class Leaves:
     def encoded(self) -> U8:
         """uint8[t, LEAF_BYTES]: the fixed-width bytes of every leaf, whose RFC 6962 tree is the transactions root."""
         t = len(self)
+        if not t:
+            return np.zeros((0, LEAF_BYTES), np.uint8)
         big = {
             "consumes": ">u4",
             "references": ">u4",
@@ -148,8 +150,8 @@ class Leaves:
             column: NDArray[Any] = getattr(self, f.name)
             if f.name in big:
                 column = column.astype(big[f.name]).view(np.uint8).reshape(t, -1)
-            parts.append(column.reshape(t, -1) if t else np.zeros((0, 1), np.uint8))
-        return np.concatenate(parts, axis=1) if t else np.zeros((0, 0), np.uint8)
+            parts.append(column.reshape(t, -1))
+        return np.concatenate(parts, axis=1)
 
     def move_offsets(self) -> I64:
         """int64[t + 1]: moves of transaction i are rows offsets[i] to offsets[i + 1] of the block's moves."""

@@ -74,6 +74,6 @@ class Move:
         return self.mark, self.addr, self.slot
 
     def encode(self) -> bytes:
-        """The 126 bytes whose RFC 6962 leaf hash is the move hash: mask | mark | number:8 | addr | slot | prev | next."""
+        """126 bytes, mask | mark | number:8 | addr | slot | prev | next; their RFC 6962 leaf hash is the move hash."""
         head = bytes((self.mask, self.mark)) + self.number.to_bytes(8, "big")
         return head + self.addr + self.slot + self.prev + self.next

@@ -183,4 +183,4 @@ NETWORK_FORKS: Final[dict[int, tuple[ForkEntry, ...]]] = {
         17000: (1695902100, 1696000704, 1707305664, 1740434112),
     }.items()
 }
-"""Fork times of the Ethereum networks that can be replayed (mainnet, Holesky). Paris's: the last proof-of-work block."""
+"""Fork times of the Ethereum networks that can be replayed (mainnet, Holesky)."""
