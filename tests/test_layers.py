@@ -34,8 +34,8 @@ SHELLS = ("manaflow.validator.store", "manaflow.validator.archive", "manaflow.co
 """Modules of the core's rooms that own files and secrets; wallet, node and cli are shells as a whole."""
 
 IMPURE = {
-    "asyncio", "concurrent", "datetime", "http", "importlib", "logging", "multiprocessing", "random", "secrets", "select",
-    "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time", "urllib", "uuid",
+    "asyncio", "concurrent", "datetime", "http", "importlib", "logging", "multiprocessing", "random", "secrets",
+    "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 
 
