@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
-from eth_hash import Keccak256
+from eth_hash.main import Keccak256
 from eth_hash.backends import pysha3
 
 from manaflow.moves import trees
 from manaflow.moves.columns import I64, U8, Moves
 
-_KECCAK: Final = Keccak256(
-    pysha3
-)  # by name: eth_hash.auto would choose pycryptodome where it is installed, 5 times slower
+# The backend by name: eth_hash.auto would choose pycryptodome where it is installed, 5 times slower.
+_KECCAK: Final = Keccak256(pysha3.backend)
 
 
 def keccak256(data: bytes) -> bytes:
@@ -66,10 +66,7 @@ class PythonHashing:
         check_offsets(offsets, len(moves))
         bounds = offsets.tolist()
         return rows_of_hashes(
-            [
-                trees.root([moves[i].encode() for i in range(start, stop)])
-                for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-            ]
+            [trees.root([moves[i].encode() for i in range(start, stop)]) for start, stop in itertools.pairwise(bounds)]
         )
 
     def tree_root(self, leaves: U8) -> bytes:
