@@ -1,0 +1,245 @@
+"""Ethereum blocks with their pre-state, read from neutral-block/1 files (JSON, plain or under zstd).
+
+What the file says of itself is recomputed where Ethereum commits to it: the header's hash over its fields and every
+transaction's hash. Anything wrong with a file is a Failure that names it: such a file is an input of a replay, which no
+rule judges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import rlp
+import zstandard
+
+from manaflow.errors import Failure
+from manaflow.moves.block import Withdrawal
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.marks import ZERO32
+
+FORMAT: Final = "neutral-block/1"
+MAX_FILE_BYTES: Final = 64 * 2**20
+MAX_JSON_BYTES: Final = 256 * 2**20
+"""After decompression. The largest real file has 5 MB."""
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+_HASH, _ADDRESS, _BLOOM = 32, 20, 256
+_HEADER: Final[tuple[tuple[str, int | None], ...]] = (
+    ("parentHash", _HASH), ("sha3Uncles", _HASH), ("miner", _ADDRESS), ("stateRoot", _HASH),
+    ("transactionsRoot", _HASH), ("receiptsRoot", _HASH), ("logsBloom", _BLOOM), ("difficulty", None), ("number", None), ("gasLimit", None),
+    ("gasUsed", None), ("timestamp", None), ("extraData", -1), ("mixHash", _HASH), ("nonce", 8),
+    ("baseFeePerGas", None), ("withdrawalsRoot", _HASH), ("blobGasUsed", None), ("excessBlobGas", None),
+    ("parentBeaconBlockRoot", _HASH), ("requestsHash", _HASH),
+)  # fmt: skip
+"""An Ethereum header's fields in the order of its RLP: width in bytes, -1 for any, None for an integer. Forks only
+appended: London the base fee (EIP-1559), Shanghai one (EIP-4895), Cancun three (EIP-4844, 4788), Prague one (EIP-7685)."""
+_FRONTIER_FIELDS: Final = 15
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account before the block, restricted to what the block touches."""
+
+    nonce: int
+    balance: int
+    """Wei."""
+    code: bytes | None
+    """None: an account whose code is unknown and not needed."""
+    code_hash: bytes
+    """keccak-256 of the code; 32 zero bytes if there is none."""
+    storage: Mapping[bytes, bytes]
+    """Word by slot, 32 bytes each; a slot that is absent was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class EthereumBlock:
+    """An Ethereum block and the state before it. Fields that its fork does not have are zero."""
+
+    chain_id: int
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    coinbase: bytes
+    timestamp: int
+    gas_limit: int
+    gas_used: int
+    base_fee: int
+    prevrandao: bytes
+    blob_gas_used: int
+    excess_blob_gas: int
+    parent_beacon_root: bytes
+    extra_data: bytes
+    receipts_root: bytes
+    logs_bloom: bytes
+    envelopes: tuple[bytes, ...]
+    """Signed EIP-2718 bytes, in order."""
+    senders: tuple[bytes, ...]
+    """Who signed them, as the file says; not checked here."""
+    withdrawals: tuple[Withdrawal, ...]
+    block_hashes: Mapping[int, bytes]
+    """Known hashes of the 256 blocks before this one, by number."""
+    prestate: Mapping[bytes, Account]
+    """By address; an absent address does not exist, or the file does not know it (`unknown_accounts`)."""
+    unknown_accounts: tuple[bytes, ...]
+    """Accounts that exist on Ethereum, whose state before the block is not known; no transaction reads them."""
+
+
+def load_block(path: Path) -> EthereumBlock:
+    """Read one file. Raises Failure, which names the file, if it cannot be read or contradicts itself."""
+    return _naming(path, lambda: block_of(read_json(path)))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a file, plain or under zstd, at most MAX_JSON_BYTES. Raises Failure."""
+    return _naming(path, lambda: json.loads(_unpacked(path)))
+
+
+def block_of(fields: Any) -> EthereumBlock:
+    """The block of a neutral-block/1 object. Raises ValueError, KeyError or TypeError if it is none."""
+    if fields["format"] != FORMAT:
+        raise ValueError(f"format {fields['format']!r}, this program reads {FORMAT!r}")
+    header, block_hash = fields["header"], _bytes(fields["hash"], _HASH)
+    _check_header(header, block_hash)
+    number = _integer(header["number"])
+    return EthereumBlock(
+        chain_id=_plain(fields["chainId"]),
+        number=number,
+        hash=block_hash,
+        parent_hash=_bytes(header["parentHash"], _HASH),
+        coinbase=_bytes(header["miner"], _ADDRESS),
+        timestamp=_integer(header["timestamp"]),
+        gas_limit=_integer(header["gasLimit"]),
+        gas_used=_integer(header["gasUsed"]),
+        base_fee=_integer(header.get("baseFeePerGas", "0x0")),
+        prevrandao=_bytes(header["mixHash"], _HASH),
+        blob_gas_used=_integer(header.get("blobGasUsed", "0x0")),
+        excess_blob_gas=_integer(header.get("excessBlobGas", "0x0")),
+        parent_beacon_root=_bytes(header["parentBeaconBlockRoot"], _HASH)
+        if "parentBeaconBlockRoot" in header
+        else ZERO32,
+        extra_data=_bytes(header["extraData"]),
+        receipts_root=_bytes(header["receiptsRoot"], _HASH),
+        logs_bloom=_bytes(header["logsBloom"], _BLOOM),
+        envelopes=tuple(_envelope(i, entry) for i, entry in enumerate(fields["transactions"])),
+        senders=tuple(_bytes(entry["sender"], _ADDRESS) for entry in fields["transactions"]),
+        withdrawals=tuple(_withdrawal(entry) for entry in fields["withdrawals"] or ()),
+        block_hashes=_block_hashes(fields["blockHashes"], number, _bytes(header["parentHash"], _HASH)),
+        prestate={_bytes(address, _ADDRESS): _account(entry) for address, entry in fields["prestate"].items()},
+        unknown_accounts=tuple(_bytes(address, _ADDRESS) for address in fields.get("unknownAccounts", ())),
+    )
+
+
+def header_hash(header: Mapping[str, Any]) -> bytes:
+    """keccak-256 of the RLP of an Ethereum header, given by its JSON-RPC names.
+
+    Raises ValueError for a field too many, too few or malformed.
+    """
+    present = [name for name, _ in _HEADER if name in header]
+    if present != [name for name, _ in _HEADER[: len(present)]] or len(present) < _FRONTIER_FIELDS:
+        raise ValueError("the header's fields are those of no fork")
+    if unknown := set(header) - set(present):
+        raise ValueError(f"the header has unknown fields: {', '.join(sorted(unknown))}")
+    values = [
+        _integer(header[name]) if width is None else _bytes(header[name], width)
+        for name, width in _HEADER[: len(present)]
+    ]
+    return keccak256(rlp.encode(values))
+
+
+def _naming(path: Path, read: Callable[[], _T]) -> _T:
+    """What `read` returns; everything that a bad file can make it raise becomes a Failure with the file's name."""
+    try:
+        return read()
+    except Failure:
+        raise
+    except KeyError as error:
+        raise Failure(f"{path}: field {error} is missing") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, zstandard.ZstdError) as error:
+        raise Failure(f"{path}: {error}") from error
+
+
+def _unpacked(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
+    if not data.startswith(_ZSTD_MAGIC):
+        return data
+    # A stream, because a frame's own claim of its content size would decide what a one-shot decompression allocates.
+    with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(data) as reader:
+        text = reader.read(MAX_JSON_BYTES + 1)
+    if len(text) > MAX_JSON_BYTES:
+        raise ValueError(f"more than {MAX_JSON_BYTES} bytes after decompression")
+    return text
+
+
+def _check_header(header: Mapping[str, Any], block_hash: bytes) -> None:
+    found = header_hash(header)
+    if found != block_hash:
+        raise ValueError(f"the header's fields hash to 0x{found.hex()}, the file says 0x{block_hash.hex()}")
+
+
+def _envelope(position: int, entry: Mapping[str, Any]) -> bytes:
+    raw, txid = _bytes(entry["raw"]), _bytes(entry["hash"], _HASH)
+    found = keccak256(raw)
+    if found != txid:
+        raise ValueError(f"transaction {position} hashes to 0x{found.hex()}, the file says 0x{txid.hex()}")
+    return raw
+
+
+def _withdrawal(entry: Mapping[str, Any]) -> Withdrawal:
+    index, validator, amount = (_integer(entry[name], 64) for name in ("index", "validatorIndex", "amount"))
+    return Withdrawal(index, validator, _bytes(entry["address"], _ADDRESS), amount)
+
+
+def _block_hashes(entries: Mapping[str, Any], number: int, parent_hash: bytes) -> dict[int, bytes]:
+    hashes = {int(text): _bytes(value, _HASH) for text, value in entries.items()}
+    if hashes.get(number - 1, parent_hash) != parent_hash:
+        raise ValueError("blockHashes contradicts parentHash")
+    if any(not number - 256 <= known < number for known in hashes):
+        raise ValueError("blockHashes names a block outside the last 256")
+    return hashes
+
+
+def _account(entry: Mapping[str, Any]) -> Account:
+    code = None if entry["code"] is None else _bytes(entry["code"])
+    empty_or_known = keccak256(code) if code else ZERO32
+    code_hash = _bytes(entry["codeHash"], _HASH) if code is None else empty_or_known
+    storage = {_bytes(slot, _HASH): _integer(word).to_bytes(32, "big") for slot, word in entry["storage"].items()}
+    return Account(_integer(entry["nonce"], 64), _integer(entry["balance"]), code, code_hash, storage)
+
+
+def _bytes(text: Any, width: int = -1) -> bytes:
+    """The bytes of 0x-prefixed hex; `width` -1 takes any length."""
+    if not isinstance(text, str) or not text.startswith("0x"):
+        raise ValueError(f"{_short(text)} is not 0x-prefixed hex")
+    data = bytes.fromhex(text[2:])
+    if width >= 0 and len(data) != width:
+        raise ValueError(f"{_short(text)} has {len(data)} bytes, expected {width}")
+    return data
+
+
+def _integer(text: Any, bits: int = 256) -> int:
+    """A non-negative integer of at most `bits` bits, given as 0x-prefixed hex."""
+    if not isinstance(text, str) or not text.startswith("0x") or len(text) > 66:
+        raise ValueError(f"{_short(text)} is not a 0x-prefixed integer")
+    value = int(text, 16)
+    if value >> bits:
+        raise ValueError(f"{_short(text)} has more than {bits} bits")
+    return value
+
+
+def _plain(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"{_short(value)} is not a number below 2^63")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
