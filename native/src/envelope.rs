@@ -1,7 +1,336 @@
-//! Envelopes.
+//! Ethereum's signed envelopes, types 0 to 4, decoded strictly (rule S1).
+//!
+//! The twin of manaflow/moves/envelopes.py: the same bytes are accepted and refused, and mean the same. What depends on
+//! the fork, the chain or the state is X0's to judge.
+mod rlp_reader;
+
+use std::fmt;
+
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+use revm::context::TxEnv;
+use revm::context_interface::either::Either;
+use revm::context_interface::transaction::{
+    AccessList, AccessListItem, Authorization, RecoveredAuthority, RecoveredAuthorization, SignedAuthorization,
+};
+use revm::primitives::{Address, B256, Bytes, TxKind, U256, keccak256, uint};
+
+use crate::recover::{is_low_signature, recover_authority};
+use rlp_reader::{RlpReader, list_prefix};
+
+/// Bytes of one envelope; keeps a fraud proof's parts small (F2).
+pub const MAX_ENVELOPE_BYTES: usize = 1 << 20;
+/// The largest legacy v by EIP-155: 35 + 2 * (2^64 - 1) + 1.
+const MAX_V: U256 = uint!(0x20000000000000022_U256);
+
+/// Why an envelope is refused (always rule S1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub field: &'static str,
+    pub why: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.why)
+    }
+}
+
+/// A decoded envelope; fees in wei. The fields are those of EthereumTransaction in manaflow/moves/envelopes.py.
+#[derive(Debug, Clone)]
+pub struct Envelope {
+    /// EIP-2718 type; 0 for legacy.
+    pub kind: u8,
+    /// None for a legacy transaction without EIP-155 protection.
+    pub chain_id: Option<u64>,
+    pub nonce: u64,
+    /// Equal to `max_fee` in types 0 and 1.
+    pub max_priority_fee: U256,
+    /// The gas price in types 0 and 1.
+    pub max_fee: U256,
+    pub gas_limit: u64,
+    pub to: TxKind,
+    pub value: U256,
+    pub data: Bytes,
+    pub access_list: Vec<AccessListItem>,
+    pub max_fee_per_blob_gas: U256,
+    pub blob_hashes: Vec<B256>,
+    pub authorizations: Vec<SignedAuthorization>,
+    pub y_parity: u8,
+    pub r: U256,
+    pub s: U256,
+    /// What the sender signed.
+    pub signing_hash: B256,
+    /// keccak-256 of the envelope.
+    pub txid: B256,
+}
+
+impl Envelope {
+    /// Reads an envelope: one encoding, bounded fields, low s (EIP-2), nothing behind it.
+    pub fn decode(raw: &[u8]) -> Result<Self, Refused> {
+        if raw.is_empty() || raw.len() > MAX_ENVELOPE_BYTES {
+            return Err(Refused { field: "the envelope", why: "length" });
+        }
+        match raw[0] {
+            0xc0.. => Self::decode_legacy(raw),
+            kind @ 1..=4 => Self::decode_typed(raw, kind),
+            _ => Err(Refused { field: "the envelope", why: "unknown type" }),
+        }
+    }
+
+    /// The transaction as revm takes it, from a sender recovered before. Authorities are recovered here.
+    ///
+    /// None if a fee needs more than 128 bits, which revm cannot hold: to be refused by X0.
+    pub fn tx_env(&self, sender: Address) -> Option<TxEnv> {
+        let priority_fee = u128::try_from(self.max_priority_fee).ok()?;
+        Some(TxEnv {
+            tx_type: self.kind,
+            caller: sender,
+            gas_limit: self.gas_limit,
+            gas_price: self.max_fee.try_into().ok()?,
+            kind: self.to,
+            value: self.value,
+            data: self.data.clone(),
+            nonce: self.nonce,
+            chain_id: self.chain_id,
+            access_list: AccessList(self.access_list.clone()),
+            gas_priority_fee: (self.kind >= 2).then_some(priority_fee),
+            blob_hashes: self.blob_hashes.clone(),
+            max_fee_per_blob_gas: self.max_fee_per_blob_gas.try_into().ok()?,
+            authorization_list: self.authorizations.iter().map(|signed| Either::Right(recovered(signed))).collect(),
+        })
+    }
+
+    /// rlp([nonce, gas price, gas limit, to, value, data, v, r, s]), v 27 or 28, or by EIP-155.
+    fn decode_legacy(raw: &[u8]) -> Result<Self, Refused> {
+        let mut fields = RlpReader::whole(raw)?;
+        let nonce = fields.integer64("nonce")?;
+        let price = fields.integer("gas price", 32)?;
+        let gas_limit = fields.integer64("gas limit")?;
+        let to = decode_to(&mut fields, 0)?;
+        let value = fields.integer("value", 32)?;
+        let data = fields.string("data")?;
+        let mut signed = fields.consumed().to_vec();
+        let (chain_id, y_parity) = split_v(fields.integer("v", 9)?)?;
+        let (r, s) = decode_r_s(&mut fields)?;
+        fields.finish("the transaction")?;
+        if let Some(chain_id) = chain_id {
+            encode_integer(chain_id, &mut signed);
+            signed.extend([0x80, 0x80]);
+        }
+        Ok(Self {
+            kind: 0,
+            chain_id,
+            nonce,
+            max_priority_fee: price,
+            max_fee: price,
+            gas_limit,
+            to,
+            value,
+            data: Bytes::copy_from_slice(data),
+            access_list: Vec::new(),
+            max_fee_per_blob_gas: U256::ZERO,
+            blob_hashes: Vec::new(),
+            authorizations: Vec::new(),
+            y_parity,
+            r,
+            s,
+            signing_hash: hash_list(&[], &signed),
+            txid: keccak256(raw),
+        })
+    }
+
+    /// kind | rlp([chain id, nonce, fees, gas limit, to, value, data, access list, the type's own, y parity, r, s]).
+    fn decode_typed(raw: &[u8], kind: u8) -> Result<Self, Refused> {
+        let fields = &mut RlpReader::whole(&raw[1..])?;
+        let chain_id = Some(fields.integer64("chain id")?);
+        let nonce = fields.integer64("nonce")?;
+        let max_priority_fee = fields.integer(if kind > 1 { "max priority fee" } else { "gas price" }, 32)?;
+        let max_fee = if kind > 1 { fields.integer("max fee", 32)? } else { max_priority_fee };
+        let gas_limit = fields.integer64("gas limit")?;
+        let to = decode_to(fields, kind)?;
+        let value = fields.integer("value", 32)?;
+        let data = Bytes::copy_from_slice(fields.string("data")?);
+        let access_list = decode_access_list(fields.items("access list")?)?;
+        let (mut max_fee_per_blob_gas, mut blob_hashes, mut authorizations) = (U256::ZERO, Vec::new(), Vec::new());
+        if kind == 3 {
+            max_fee_per_blob_gas = fields.integer("max fee per blob gas", 32)?;
+            blob_hashes = decode_hashes(fields.items("blob hashes")?, "blob hash")?;
+        }
+        if kind == 4 {
+            authorizations = decode_authorizations(fields.items("authorization list")?)?;
+        }
+        let signing_hash = hash_list(&raw[..1], fields.consumed());
+        let y_parity = fields.integer("y parity", 1)?.to();
+        if y_parity > 1 {
+            return Err(Refused { field: "y parity", why: "neither 0 nor 1" });
+        }
+        let (r, s) = decode_r_s(fields)?;
+        fields.finish("the transaction")?;
+        Ok(Self {
+            kind,
+            chain_id,
+            nonce,
+            max_priority_fee,
+            max_fee,
+            gas_limit,
+            to,
+            value,
+            data,
+            access_list,
+            max_fee_per_blob_gas,
+            blob_hashes,
+            authorizations,
+            y_parity,
+            r,
+            s,
+            signing_hash,
+            txid: keccak256(raw),
+        })
+    }
+}
+
+/// keccak-256 of `before` and the list whose payload is `payload`.
+fn hash_list(before: &[u8], payload: &[u8]) -> B256 {
+    keccak256([before, &list_prefix(payload.len()), payload].concat())
+}
+
+/// Appends the RLP of an integer.
+fn encode_integer(value: u64, out: &mut Vec<u8>) {
+    let bytes = value.to_be_bytes();
+    let digits = &bytes[value.leading_zeros() as usize / 8..];
+    if value >= 0x80 || value == 0 {
+        out.push(0x80 + digits.len() as u8);
+    }
+    out.extend_from_slice(digits);
+}
+
+/// (chain id, y parity) of a legacy v; the chain id is None without EIP-155.
+fn split_v(v: U256) -> Result<(Option<u64>, u8), Refused> {
+    let v27 = uint!(27_U256);
+    let v35 = uint!(35_U256);
+    if v == v27 || v == v27 + uint!(1_U256) {
+        return Ok((None, (v - v27).to()));
+    }
+    if v < v35 || v > MAX_V {
+        return Err(Refused { field: "v", why: "neither 27, 28 nor by EIP-155" });
+    }
+    let rest: U256 = v - v35;
+    let chain_id: U256 = rest >> 1;
+    Ok((Some(chain_id.to()), u8::from(rest.bit(0))))
+}
+
+/// 20 bytes, or none for a create, which types 3 and 4 cannot be.
+fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused> {
+    let to = fields.string("to")?;
+    match to.len() {
+        20 => Ok(TxKind::Call(Address::from_slice(to))),
+        0 if kind < 3 => Ok(TxKind::Create),
+        _ => Err(Refused { field: "to", why: "length" }),
+    }
+}
+
+fn decode_r_s(fields: &mut RlpReader<'_>) -> Result<(U256, U256), Refused> {
+    let (r, s) = (fields.integer("r", 32)?, fields.integer("s", 32)?);
+    if !is_low_signature(r, s) {
+        return Err(Refused { field: "r and s", why: "out of range, or s not low (EIP-2)" });
+    }
+    Ok((r, s))
+}
+
+fn decode_hashes(mut items: RlpReader<'_>, field: &'static str) -> Result<Vec<B256>, Refused> {
+    let mut hashes = Vec::new();
+    while items.more() {
+        hashes.push(B256::from(items.fixed::<32>(field)?));
+    }
+    Ok(hashes)
+}
+
+/// [[address, [slot, ...]], ...] (EIP-2930).
+fn decode_access_list(mut items: RlpReader<'_>) -> Result<Vec<AccessListItem>, Refused> {
+    let mut entries = Vec::new();
+    while items.more() {
+        let mut entry = items.items("access entry")?;
+        let address = Address::from(entry.fixed::<20>("access entry's address")?);
+        let storage_keys = decode_hashes(entry.items("access entry's slots")?, "access entry's slot")?;
+        entry.finish("access entry")?;
+        entries.push(AccessListItem { address, storage_keys });
+    }
+    Ok(entries)
+}
+
+/// [[chain id, address, nonce, y parity, r, s], ...] (EIP-7702); only the widths are judged.
+fn decode_authorizations(mut items: RlpReader<'_>) -> Result<Vec<SignedAuthorization>, Refused> {
+    let mut tuples = Vec::new();
+    while items.more() {
+        let mut one = items.items("authorization")?;
+        let inner = Authorization {
+            chain_id: one.integer("authorization's chain id", 32)?,
+            address: Address::from(one.fixed::<20>("authorization's address")?),
+            nonce: one.integer64("authorization's nonce")?,
+        };
+        let y_parity = one.integer("authorization's y parity", 1)?.to();
+        let (r, s) = (one.integer("authorization's r", 32)?, one.integer("authorization's s", 32)?);
+        one.finish("authorization")?;
+        tuples.push(SignedAuthorization::new_unchecked(inner, y_parity, r, s));
+    }
+    Ok(tuples)
+}
+
+/// The tuple with its authority, or marked as one that the execution skips.
+fn recovered(signed: &SignedAuthorization) -> RecoveredAuthorization {
+    let authority = recover_authority(signed).map_or(RecoveredAuthority::Invalid, RecoveredAuthority::Valid);
+    RecoveredAuthorization::new_unchecked(signed.inner().clone(), authority)
+}
 
 /// Adds this module's functions to `manaflow._native`.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(decode_envelope, m)?)
+}
+
+/// The fields of EthereumTransaction in manaflow/moves/envelopes.py, in their order, or None if S1 refuses the bytes.
+#[pyfunction]
+fn decode_envelope<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    let Ok(tx) = Envelope::decode(raw) else { return Ok(None) };
+    let bytes = |value: &[u8]| PyBytes::new(py, value).into_any();
+    let list = |items: Vec<Bound<'py, PyAny>>| PyTuple::new(py, items);
+    let number = |value: U256| int_from_bytes(py, value);
+    let hashes = |hashes: &[B256]| list(hashes.iter().map(|hash| bytes(hash.as_slice())).collect());
+    let mut access_list = Vec::new();
+    for entry in &tx.access_list {
+        access_list.push((bytes(entry.address.as_slice()), hashes(&entry.storage_keys)?).into_pyobject(py)?.into_any());
+    }
+    let mut authorizations = Vec::new();
+    for one in &tx.authorizations {
+        let (chain_id, address, nonce) = (number(*one.chain_id())?, bytes(one.address().as_slice()), one.nonce());
+        let tuple = (chain_id, address, nonce, one.y_parity(), number(one.r())?, number(one.s())?);
+        authorizations.push(tuple.into_pyobject(py)?.into_any());
+    }
+    list(vec![
+        tx.kind.into_pyobject(py)?.into_any(),
+        tx.chain_id.into_pyobject(py)?.into_any(),
+        tx.nonce.into_pyobject(py)?.into_any(),
+        number(tx.max_priority_fee)?,
+        number(tx.max_fee)?,
+        tx.gas_limit.into_pyobject(py)?.into_any(),
+        bytes(tx.to.to().map_or(&[], |to| to.as_slice())),
+        number(tx.value)?,
+        bytes(&tx.data),
+        list(access_list)?.into_any(),
+        number(tx.max_fee_per_blob_gas)?,
+        hashes(&tx.blob_hashes)?.into_any(),
+        list(authorizations)?.into_any(),
+        tx.y_parity.into_pyobject(py)?.into_any(),
+        number(tx.r)?,
+        number(tx.s)?,
+        bytes(tx.signing_hash.as_slice()),
+        bytes(tx.txid.as_slice()),
+    ])
+    .map(Some)
+}
+
+/// A Python int.
+fn int_from_bytes<'py>(py: Python<'py>, value: U256) -> PyResult<Bound<'py, PyAny>> {
+    let int = py.get_type::<pyo3::types::PyInt>();
+    int.call_method1("from_bytes", (PyBytes::new(py, &value.to_be_bytes::<32>()), "big"))
 }
