@@ -1,0 +1,69 @@
+"""B3: running totals and counts, provable from two neighbouring leaves (docs/SPEC.md, section 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manaflow.errors import Rule, Verdict
+from manaflow.moves.header import Header
+from manaflow.moves.leaf import Leaf
+
+_ZERO = ("gas", "fees", "blob_gas")
+
+
+def _equal(what: str, expected: Any, actual: Any) -> None:
+    if actual != expected:
+        raise Verdict(Rule.B3, what, expected=expected, actual=actual)
+
+
+def check_b3_first(header: Header, leaf: Leaf) -> None:
+    """B3: leaf 0 starts at the header's first cell and at zero gas, fees and blob gas."""
+    _equal("first cell of the first leaf", header.first_cell, leaf.first_cell)
+    for name in _ZERO:
+        _equal(f"{name.replace('_', ' ')} before the first leaf", 0, getattr(leaf, name))
+
+
+def check_b3_pair(leaf: Leaf, after: Leaf, fees: int, blob_gas: int) -> None:
+    """B3: the totals in the next leaf are this one's plus what this one adds.
+
+    fees (wei) and blob_gas: what the transaction of `leaf` adds, by its envelope and the header; 0 for a system leaf.
+    """
+    _equal("first cell", leaf.first_cell + leaf.consumes, after.first_cell)
+    _equal("gas before", leaf.gas + leaf.gas_used, after.gas)
+    _equal("fees before", leaf.fees + fees, after.fees)
+    _equal("blob gas before", leaf.blob_gas + blob_gas, after.blob_gas)
+
+
+def check_b3_last(header: Header, leaf: Leaf, fees: int, blob_gas: int) -> None:
+    """B3: the last leaf's totals plus what it adds are the header's. Genesis: check_b3_cells alone."""
+    check_b3_cells(header, leaf)
+    _equal("gas used", leaf.gas + leaf.gas_used, header.gas_used)
+    _equal("fees", leaf.fees + fees, header.fees)
+    _equal("blob gas used", leaf.blob_gas + blob_gas, header.blob_gas_used)
+
+
+def check_b3_cells(header: Header, leaf: Leaf) -> None:
+    """B3: the header's cells end where the last leaf's end."""
+    _equal("cells", leaf.first_cell + leaf.consumes - header.first_cell, header.cells)
+
+
+def check_b3_empty(header: Header) -> None:
+    """B3: a block without leaves makes no cells and uses nothing."""
+    for name in ("cells", "gas_used", "fees", "blob_gas_used"):
+        _equal(f"{name.replace('_', ' ')} of a block without leaves", 0, getattr(header, name))
+
+
+def check_b3_counts(header: Header, leaves: int, codes: int) -> None:
+    """B3: the header's counts are those of the body."""
+    _equal("number of leaves", header.transactions, leaves)
+    _equal("number of codes", header.codes, codes)
+
+
+def check_b3_moves(leaf: Leaf, moves: int) -> None:
+    """B3: a transaction's tree has as many moves as its leaf counts."""
+    _equal("number of moves", leaf.consumes + leaf.references, moves)
+
+
+def compute_fees_added(effective_price: int, base_fee: int, gas_used: int) -> int:
+    """Wei that a signed transaction adds to the fees of profile `manaflow` (0 in `ethereum`)."""
+    return gas_used * (effective_price - base_fee)
