@@ -1,0 +1,41 @@
+"""One transaction judged alone: its moves as the whole world (rules X0 to X4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from manaflow.errors import Rule, Undeclared, Verdict
+from manaflow.evm.executor import Environment, Execution, Executor, Job, SystemCall
+from manaflow.evm.logs import outcome_of
+from manaflow.moves.envelopes import EthereumTransaction
+from manaflow.moves.leaf import Leaf, Outcome
+from manaflow.moves.marks import Move
+from manaflow.rules.execution import check_x2, check_x3, check_x4
+
+
+def job_of(
+    environment: Environment,
+    call: EthereumTransaction | SystemCall,
+    sender: bytes,
+    leaf: Leaf,
+    moves: Sequence[Move],
+    codes: Mapping[bytes, bytes],
+) -> Job:
+    """The job of a sealed transaction: the cells are its moves' locations and prevs, the totals its leaf's."""
+    cells = {move.location: move.prev for move in moves}
+    return Job(environment, call, sender, leaf.gas, leaf.blob_gas, cells, codes)
+
+
+def execute_alone(executor: Executor, job: Job, moves: Sequence[Move], outcome: Outcome) -> Execution:
+    """Execute a job within its moves and judge it by X0, X1, X2, X3 and X4, in this order.
+
+    `moves` are those that the job's cells were made of. Raises Verdict, or Failure if a code is missing.
+    """
+    try:
+        execution = executor.execute(job)
+    except Undeclared as undeclared:
+        raise Verdict(Rule.X1, str(undeclared)) from undeclared
+    check_x2(moves, execution.uses)
+    check_x3(outcome, outcome_of(execution))
+    check_x4(moves, execution.uses)
+    return execution
