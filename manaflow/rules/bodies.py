@@ -70,8 +70,8 @@ def check_b3_root(what: str, declared: bytes, computed: bytes) -> None:
 def check_b5(moves: Sequence[Move], number: int, seen: Mapping[int, bytes]) -> None:
     """B5: each e move is in the window of block `number` and shows the hash that the chain holds.
 
-    seen: block number k -> hash for every k that the moves name and the chain knows: the seen parent hash of header k + 1 from
-    genesis's own header on, the config's ancestors before that.
+    seen: block number k -> hash for every k that the moves name and the chain knows: from genesis's own header on the
+    seen parent hash of header k + 1, before that the config's ancestors.
     """
     for i, move in enumerate(moves):
         if move.mark == Mark.BLOCKHASH:

@@ -89,7 +89,7 @@ def _check_manaflow_fields(header: Header) -> None:
 def check_b6(parent: Header, header: Header, config: ChainConfig, frontier: Frontier) -> None:
     """B6: the history root is the parent's with the parent's hash appended.
 
-    `frontier` is the parent's history tree (without the parent) and stays as it is. Raises ValueError if it is another's.
+    `frontier` is the parent's history tree (without the parent) and stays so. Raises ValueError if it is another's.
     """
     if frontier.count != parent.number - config.genesis_number or frontier.root() != parent.history_root:
         raise ValueError("the frontier is not that of the parent's history")

@@ -1,6 +1,6 @@
 """M1 to M6: what a transaction's moves fulfil by themselves (docs/SPEC.md, section 3).
 
-A transaction's moves are given in their order. Each function raises Verdict with its own rule, the place and both values.
+A transaction's moves are given in their order. Each function raises Verdict with its own rule, the place and values.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def check_m5(moves: Sequence[Move]) -> None:
 
 
 def check_m5_counts(moves: Sequence[Move], consumes: int, references: int) -> None:
-    """M5, beside the leaf: the first `consumes` moves consume, so that consume k makes cell first cell + k; the rest refer.
+    """M5, beside the leaf: the first `consumes` moves consume (consume k makes cell first cell + k), the rest refer.
 
     Raises ValueError if there are not consumes + references moves: then they are not the leaf's (B3).
     """
@@ -119,8 +119,8 @@ def compute_burned(
 ) -> int:
     """Wei that leave the balances of a signed transaction's moves by its fees (M6).
 
-    gas_used from its leaf; base_fee (wei per gas) and blob_fee (wei per blob gas) from its header. In `ethereum` the tip
-    stays in the moves, since the coinbase's is one of them; in `manaflow` the whole price leaves and closing credits tips.
+    gas_used from its leaf; base_fee (wei per gas) and blob_fee (wei per blob gas) from its header. In `ethereum` the
+    tip stays in the moves (the coinbase's is one of them); in `manaflow` the whole price leaves, closing credits the tips.
     """
     price = base_fee if profile == Profile.ETHEREUM else transaction.effective_gas_price(base_fee)
     return gas_used * price + transaction.blob_gas * blob_fee
@@ -129,8 +129,8 @@ def compute_burned(
 def check_m6(moves: Iterable[Move], burned: int) -> None:
     """M6: no ether is created: sum of b next + burned <= sum of b prev, over unbounded integers.
 
-    `burned` is compute_burned's for a signed transaction, 0 for a system call. Genesis is exempt; withdrawals and closing
-    fees have check_withdrawals and check_fees.
+    `burned` is compute_burned's for a signed transaction, 0 for a system call. Genesis is exempt; withdrawals
+    and closing fees have check_withdrawals and check_fees.
     """
     balances = [m for m in moves if m.mark == Mark.BALANCE]
     before = sum(value_of(m.prev) for m in balances)

@@ -28,8 +28,8 @@ class Placed:
 def check_v1(move: Move, first_cell: int, maker: Move | None) -> None:
     """V1: the named cell exists, is of the move's location, and its value is prev.
 
-    first_cell: that of the move's transaction. maker: the consume that made cell `move.number`, or None if the caller has
-    none to show (then only its birth is checked). Number 0 is left to M4 and V4.
+    first_cell: that of the move's transaction. maker: the consume that made cell `move.number`, or None if the caller
+    has none to show (then only its birth is checked). Number 0 is left to M4 and V4.
     """
     if move.number == 0:
         return
