@@ -2,10 +2,17 @@
 use std::sync::LazyLock;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict};
+use rayon::prelude::*;
 use revm::context_interface::transaction::SignedAuthorization;
 use revm::primitives::{Address, B256, U256, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, Secp256k1, VerifyOnly};
+
+use crate::envelope::Envelope;
+use crate::hashing::chunk_length;
+use crate::rules;
 
 /// n of secp256k1.
 const CURVE_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
@@ -39,6 +46,93 @@ pub fn recover_authority(signed: &SignedAuthorization) -> Option<Address> {
 }
 
 /// Adds this module's functions to `manaflow._native`.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(decode_envelopes, m)?)
+}
+
+/// Decodes envelopes and recovers their senders: the columns of EnvelopeColumns in manaflow/evm/envelopes.py, as bytes.
+///
+/// An envelope that S1 refuses has its `code` set to S1 and zeros in every other column. `threads`: 0 for all.
+#[pyfunction]
+fn decode_envelopes<'py>(
+    py: Python<'py>,
+    envelopes: Vec<PyBackedBytes>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let rows: Vec<Option<Row>> = py.detach(|| {
+        let chunk = chunk_length(envelopes.len(), threads);
+        envelopes.par_chunks(chunk).flat_map_iter(|part| part.iter().map(|raw| Row::of(raw))).collect()
+    });
+    let columns = PyDict::new(py);
+    for (name, width, write) in COLUMNS {
+        let column = PyBytes::new_with(py, rows.len() * width, |out| {
+            for (row, cell) in rows.iter().zip(out.chunks_exact_mut(*width)) {
+                if let Some(row) = row {
+                    write(row, cell);
+                }
+            }
+            Ok(())
+        })?;
+        columns.set_item(name, column)?;
+    }
+    let codes: Vec<u8> = rows.iter().map(|row| if row.is_some() { 0 } else { rules::S1 }).collect();
+    columns.set_item("code", PyBytes::new(py, &codes))?;
+    Ok(columns)
+}
+
+/// An envelope that decodes, and its sender.
+struct Row {
+    envelope: Envelope,
+    sender: Address,
+}
+
+impl Row {
+    fn of(raw: &[u8]) -> Option<Self> {
+        let envelope = Envelope::decode(raw).ok()?;
+        let sender = recover_address(&envelope.signing_hash, envelope.y_parity, envelope.r, envelope.s)?;
+        Some(Self { envelope, sender })
+    }
+
+    fn access_slots(&self) -> usize {
+        self.envelope.access_list.iter().map(|entry| entry.storage_keys.len()).sum()
+    }
+}
+
+type Column = (&'static str, usize, fn(&Row, &mut [u8]));
+
+/// (name, bytes of an item, how it is written); integers in the machine's byte order, words big-endian.
+///
+/// Lengths fit 32 bits because MAX_ENVELOPE_BYTES does.
+const COLUMNS: &[Column] = &[
+    ("type", 1, |row, out| out[0] = row.envelope.kind),
+    ("sender", 20, |row, out| out.copy_from_slice(row.sender.as_slice())),
+    ("txid", 32, |row, out| out.copy_from_slice(row.envelope.txid.as_slice())),
+    ("protected", 1, |row, out| out[0] = row.envelope.chain_id.is_some().into()),
+    ("chain_id", 8, |row, out| put64(out, row.envelope.chain_id.unwrap_or(0))),
+    ("nonce", 8, |row, out| put64(out, row.envelope.nonce)),
+    ("gas_limit", 8, |row, out| put64(out, row.envelope.gas_limit)),
+    ("max_priority_fee", 32, |row, out| put_word(out, row.envelope.max_priority_fee)),
+    ("max_fee", 32, |row, out| put_word(out, row.envelope.max_fee)),
+    ("value", 32, |row, out| put_word(out, row.envelope.value)),
+    ("is_create", 1, |row, out| out[0] = row.envelope.to.is_create().into()),
+    ("to", 20, |row, out| out.copy_from_slice(row.envelope.to.into_to().unwrap_or_default().as_slice())),
+    ("data_bytes", 4, |row, out| put32(out, row.envelope.data.len())),
+    ("data_zeros", 4, |row, out| put32(out, row.envelope.data.iter().filter(|&&byte| byte == 0).count())),
+    ("access_addresses", 4, |row, out| put32(out, row.envelope.access_list.len())),
+    ("access_slots", 4, |row, out| put32(out, row.access_slots())),
+    ("max_fee_per_blob_gas", 32, |row, out| put_word(out, row.envelope.max_fee_per_blob_gas)),
+    ("blobs", 4, |row, out| put32(out, row.envelope.blob_hashes.len())),
+    ("authorizations", 4, |row, out| put32(out, row.envelope.authorizations.len())),
+];
+
+fn put32(out: &mut [u8], value: usize) {
+    out.copy_from_slice(&(value as u32).to_ne_bytes());
+}
+
+fn put64(out: &mut [u8], value: u64) {
+    out.copy_from_slice(&value.to_ne_bytes());
+}
+
+fn put_word(out: &mut [u8], value: U256) {
+    out.copy_from_slice(&value.to_be_bytes::<32>());
 }
