@@ -38,9 +38,13 @@ def check_x2(moves: Sequence[Move], uses: Iterable[Used]) -> None:
     after = {use.location: use for use in uses}
     for i, move in enumerate(moves):
         use = after.pop(move.location, None)
-        left = move.prev if use is None else use.next
+        before, left = (move.prev, move.prev) if use is None else (use.prev, use.next)
         if left != move.next:
             raise Verdict(Rule.X2, "value after the execution", move=i, expected=left, actual=move.next)
+        if (
+            before != move.prev
+        ):  # only at a slot of an account that the transaction creates, which is 0 whatever moves say
+            raise Verdict(Rule.X2, "value before the execution", move=i, expected=before, actual=move.prev)
     for use in after.values():
         if use.next != use.prev:
             raise Verdict(Rule.X2, "a location without a move changed", expected=use.next, actual=use.prev)

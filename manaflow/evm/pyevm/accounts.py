@@ -8,7 +8,7 @@ from typing import Final
 
 from eth.abc import AccountDatabaseAPI
 
-from manaflow.errors import Failure, ManaflowError, Rule, Undeclared, Verdict
+from manaflow.errors import Failure, ManaflowError, Undeclared, Unsupported
 from manaflow.evm.executor import Use
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
@@ -75,6 +75,10 @@ class CellAccounts(AccountDatabaseAPI):
         """From now on `address` is an account that this transaction creates: its slots before are 0 by rule."""
         self._created.add(address)
 
+    def is_created(self, address: bytes) -> bool:
+        """True if this transaction created the account (or tried to: then nothing of it is left)."""
+        return address in self._created
+
     # ---- values ----
 
     def _use(self, location: Location) -> int:
@@ -89,14 +93,14 @@ class CellAccounts(AccountDatabaseAPI):
             value = int.from_bytes(self._cells[location], "big")
         except KeyError:
             raise Stop(Undeclared(bytes((mark,)), addr, slot)) from None
-        if value and mark == Mark.STORAGE and addr in self._created:
-            raise Stop(Verdict(Rule.X1, f"a slot of 0x{addr.hex()}, which this transaction creates, is not 0"))
-        return value
+        # A new account's slots must be declared like any other, but what the cells say of them does not matter: a claim
+        # that one was not 0 is refused by X2.
+        return 0 if mark == Mark.STORAGE and addr in self._created else value
 
     def _set(self, location: Location, value: int) -> None:
         before = self._use(location)
         if value >= _WORDS:
-            raise Stop(Verdict(Rule.X2, f"the balance of 0x{location[1].hex()} exceeds 2^256 - 1"))
+            raise Stop(Unsupported(f"the balance of 0x{location[1].hex()} overflows 256 bits"))
         if before != value:
             self._journal.append((location, before))
             self._now[location] = value

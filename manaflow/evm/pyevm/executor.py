@@ -9,6 +9,7 @@ from eth.abc import ComputationAPI, MessageAPI
 from eth.exceptions import ContractCreationCollision
 from eth.vm.message import Message
 
+from manaflow.errors import Unsupported
 from manaflow.evm.environment import SYSTEM_GAS
 from manaflow.evm.executor import Execution, Job, Log, SystemCall
 from manaflow.evm.pyevm.accounts import Stop
@@ -155,8 +156,14 @@ def _settle(state: Any, job: Job, transaction: EthereumTransaction, computation:
 
 
 def _delete_destroyed(state: Any, computation: ComputationAPI) -> None:
-    """After the fees, as Ethereum does: a destroyed coinbase loses its tip."""
+    """After the fees, as Ethereum does: a destroyed coinbase loses its tip.
+
+    Stops with Unsupported at an account that is older than the transaction (before Cancun).
+    """
     for account in sorted(computation.get_accounts_for_deletion()):
+        if not state.accounts.is_created(account):
+            what = f"SELFDESTRUCT of 0x{account.hex()}, which this transaction did not make"
+            raise Stop(Unsupported(f"{what}: before Cancun it wipes slots that nobody can name"))
         state.delete_account(account)
 
 

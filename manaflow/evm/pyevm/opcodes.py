@@ -20,8 +20,6 @@ from eth.vm.logic.context import consume_extcodecopy_word_cost
 from eth.vm.logic.system import CreateOpcodeStackData
 from eth.vm.opcode import as_opcode
 
-from manaflow.errors import Unsupported
-from manaflow.evm.pyevm.accounts import Stop
 from manaflow.evm.validity import MAX_INITCODE, is_delegation
 from manaflow.moves.marks import MAX_NONCE
 from manaflow.rules.config import Fork
@@ -213,7 +211,7 @@ def selfdestruct_cancun(computation: ComputationAPI) -> None:
 
 
 def selfdestruct_paris(computation: ComputationAPI) -> None:
-    """As from Cancun; but an older account would lose its slots, which no move can name: Unsupported."""
+    """The same uses; every account is destroyed. (An older one, unless its frame reverts, is Unsupported at the end.)"""
     _selfdestruct(computation, True)
 
 
@@ -225,9 +223,6 @@ def _selfdestruct(computation: ComputationAPI, destroys: bool) -> None:
     if not state.is_address_warm(beneficiary):
         state.mark_address_warm(beneficiary)
         computation.consume_gas(COLD_ACCOUNT_ACCESS_COST, reason=mnemonics.SELFDESTRUCT)
-    if destroys and account not in computation.contracts_created:
-        text = f"SELFDESTRUCT of 0x{account.hex()} before Cancun, which this transaction did not create"
-        raise Stop(Unsupported(text))
     balance = state.get_balance(account)
     if balance:
         if state.account_is_empty(beneficiary):
