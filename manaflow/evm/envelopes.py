@@ -1,0 +1,129 @@
+"""A block's envelopes as numpy columns: decoded, with their senders, in one native batch or one by one in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manaflow import _native
+from manaflow.errors import Rule, Verdict
+from manaflow.moves.columns import U8, U32, U64
+from manaflow.moves.envelopes import EthereumTransaction, decode_envelope, recover_sender
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnvelopeColumns:
+    """What rules ask of n envelopes, row by row. A row whose `code` is not 0 holds zeros in every other column.
+
+    sender, to: uint8[n, 20]; txid, max_priority_fee, max_fee, value, max_fee_per_blob_gas: uint8[n, 32], the last four
+    big-endian words (wei); code, type, protected, is_create: uint8[n]; chain_id, nonce, gas_limit: uint64[n];
+    the others: uint32[n].
+    """
+
+    code: U8
+    """0, or the number of the rule that refuses the envelope (S1)."""
+    type: U8
+    """EIP-2718 type; 0 for legacy."""
+    sender: U8
+    txid: U8
+    protected: U8
+    """1 if the signature names a chain id (always, except for a legacy signature before EIP-155)."""
+    chain_id: U64
+    """0 where not protected."""
+    nonce: U64
+    gas_limit: U64
+    max_priority_fee: U8
+    """Equal to max_fee in types 0 and 1."""
+    max_fee: U8
+    value: U8
+    is_create: U8
+    to: U8
+    """Zero for a create."""
+    data_bytes: U32
+    data_zeros: U32
+    """How many of the data's bytes are zero (EIP-2028)."""
+    access_addresses: U32
+    access_slots: U32
+    """Entries of the access list and slots in all of them (EIP-2930)."""
+    max_fee_per_blob_gas: U8
+    blobs: U32
+    authorizations: U32
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
+def decode_envelopes(envelopes: Sequence[bytes], threads: int = 0) -> EnvelopeColumns:
+    """Decode envelopes and recover their senders natively, GIL released. `threads`: how many at most, 0 for all.
+
+    What S1 refuses raises nothing: it is marked in `code`. `manaflow.moves.envelopes.decode_envelope` says why.
+    """
+    columns = _native.decode_envelopes(list(envelopes), threads)
+    code = np.frombuffer(columns["code"], np.uint8)
+    rest = {name: _shaped(columns[name], dtype, width) for name, (dtype, width, _) in _COLUMNS.items()}
+    return EnvelopeColumns(code=code, **rest)
+
+
+def decode_envelopes_in_python(envelopes: Sequence[bytes]) -> EnvelopeColumns:
+    """The twin of decode_envelopes without native code: the reference in tests."""
+    rows = [_read(raw) for raw in envelopes]
+    code = np.array([Rule.S1 if row is None else 0 for row in rows], np.uint8)
+    return EnvelopeColumns(code=code, **{name: _column(rows, *form) for name, form in _COLUMNS.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One envelope that decodes, and its sender."""
+
+    transaction: EthereumTransaction
+    sender: bytes
+
+
+def _read(raw: bytes) -> _Row | None:
+    try:
+        transaction = decode_envelope(raw)
+        return _Row(transaction, recover_sender(transaction))
+    except Verdict:
+        return None
+
+
+_Cell = Callable[[_Row], bytes | int]
+_COLUMNS: Final[dict[str, tuple[Any, int, _Cell]]] = {
+    "type": (np.uint8, 0, lambda row: row.transaction.type),
+    "sender": (np.uint8, 20, lambda row: row.sender),
+    "txid": (np.uint8, 32, lambda row: row.transaction.txid),
+    "protected": (np.uint8, 0, lambda row: row.transaction.chain_id is not None),
+    "chain_id": (np.uint64, 0, lambda row: row.transaction.chain_id or 0),
+    "nonce": (np.uint64, 0, lambda row: row.transaction.nonce),
+    "gas_limit": (np.uint64, 0, lambda row: row.transaction.gas_limit),
+    "max_priority_fee": (np.uint8, 32, lambda row: row.transaction.max_priority_fee),
+    "max_fee": (np.uint8, 32, lambda row: row.transaction.max_fee),
+    "value": (np.uint8, 32, lambda row: row.transaction.value),
+    "is_create": (np.uint8, 0, lambda row: not row.transaction.to),
+    "to": (np.uint8, 20, lambda row: row.transaction.to or bytes(20)),
+    "data_bytes": (np.uint32, 0, lambda row: len(row.transaction.data)),
+    "data_zeros": (np.uint32, 0, lambda row: row.transaction.data.count(0)),
+    "access_addresses": (np.uint32, 0, lambda row: len(row.transaction.access_list)),
+    "access_slots": (np.uint32, 0, lambda row: sum(len(entry.slots) for entry in row.transaction.access_list)),
+    "max_fee_per_blob_gas": (np.uint8, 32, lambda row: row.transaction.max_fee_per_blob_gas),
+    "blobs": (np.uint32, 0, lambda row: len(row.transaction.blob_hashes)),
+    "authorizations": (np.uint32, 0, lambda row: len(row.transaction.authorizations)),
+}
+"""Every column but `code`: (dtype, bytes of a row where the column has two dimensions, else 0; the value of a row)."""
+
+
+def _shaped(column: bytes, dtype: Any, width: int) -> NDArray[Any]:
+    values = np.frombuffer(column, dtype)
+    return values.reshape(-1, width) if width else values
+
+
+def _column(rows: Sequence[_Row | None], dtype: Any, width: int, cell: _Cell) -> NDArray[Any]:
+    values = [0 if row is None else cell(row) for row in rows]
+    if not width:
+        return np.array(values, dtype)
+    words = [value if isinstance(value, bytes) else value.to_bytes(width, "big") for value in values]
+    return _shaped(b"".join(words), dtype, width)
