@@ -1,15 +1,42 @@
 //! The native half of Manaflow: revm with field-by-field tracking, envelopes and sender recovery, hashing in batches.
 //!
-//! `manaflow/_native.pyi` documents what Python sees.
+//! `manaflow/_native.pyi` documents what Python sees. One execution goes through these modules: `transaction` (envelope
+//! to revm's form), `validity` (X0 beyond revm), `machine` (revm with a record: `handler`, `opcodes`, `record`) on a
+//! `world`, `uses` (what it used) and `outcome`; `execute`, `block` and `fill` are the three ways in.
 use pyo3::prelude::*;
 
+mod arguments;
+mod block;
+mod cells;
+mod codes;
 mod envelope;
+mod environment;
+mod execute;
+mod faults;
+mod fill;
+mod handler;
 mod hashing;
+mod machine;
+mod opcodes;
+mod outcome;
+mod precompiles;
+mod record;
 mod recover;
 pub mod rules;
+mod transaction;
+mod uses;
+mod world;
 
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<codes::Codes>()?;
+    m.add_class::<environment::Environment>()?;
+    m.add_class::<execute::Execution>()?;
+    m.add_class::<fill::World>()?;
+    m.add_class::<fill::Filled>()?;
+    m.add_function(wrap_pyfunction!(execute::execute, m)?)?;
+    m.add_function(wrap_pyfunction!(block::execute_block, m)?)?;
+    m.add("NOT_EXECUTED", block::NOT_EXECUTED)?;
     rules::register(m)?;
     envelope::register(m)?;
     recover::register(m)?;

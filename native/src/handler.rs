@@ -1,0 +1,117 @@
+//! The steps of a transaction around its frames: sender, authorizations, target, tip.
+use revm::context::journaled_state::account::JournaledAccountTr;
+use revm::context::result::{EVMError, HaltReason, InvalidTransaction};
+use revm::context::{JournalTr, TxEnv};
+use revm::context_interface::transaction::AuthorizationTr;
+use revm::context_interface::{Block, Cfg, LocalContextTr, Transaction};
+use revm::handler::{EvmTr, FrameResult, FrameTr, Handler, execution, post_execution, pre_execution};
+use revm::interpreter::interpreter_action::FrameInit;
+use revm::interpreter::{GasTracker, InitialAndFloorGas, SharedMemory};
+use revm::primitives::{Address, TxKind, U256};
+
+use crate::faults::Fault;
+use crate::machine::{Context, Machine};
+use crate::record::Zeros;
+use crate::world::{B, C, N};
+
+type Failed = EVMError<Fault, InvalidTransaction>;
+
+/// revm's steps, those that use state preceded by a note of what they use.
+pub struct Steps {
+    /// Profile `ethereum`: the tip goes to the coinbase.
+    pub credits_coinbase: bool,
+}
+
+impl Handler for Steps {
+    type Evm = Machine;
+    type Error = Failed;
+    type HaltReason = HaltReason;
+
+    /// The sender: n, b and C (EIP-3607) in any case.
+    fn validate_against_state_and_deduct_caller(
+        &self,
+        machine: &mut Machine,
+        _gas: &mut InitialAndFloorGas,
+    ) -> Result<(), Failed> {
+        let context = machine.ctx_mut();
+        context.chain.note(context.tx.caller, B | N | C).map_err(EVMError::Database)?;
+        pre_execution::validate_against_state_and_deduct_caller(context)
+    }
+
+    /// revm's loop over the authorizations loads whole accounts; this one is EIP-7702's, field by field.
+    fn apply_eip7702_auth_list(&self, machine: &mut Machine, _gas: &mut GasTracker) -> Result<Option<u64>, Failed> {
+        let context = machine.ctx_mut();
+        let chain_id = U256::from(context.cfg.chain_id());
+        let authorizations = std::mem::take(&mut context.tx.authorization_list);
+        let mut refunded = 0;
+        for authorization in &authorizations {
+            let for_this_chain = authorization.chain_id().is_zero() || authorization.chain_id() == chain_id;
+            if for_this_chain
+                && authorization.nonce() != u64::MAX
+                && let Some(authority) = authorization.authority()
+            {
+                let (nonce, delegate) = (authorization.nonce(), authorization.address());
+                refunded +=
+                    u64::from(delegate_authority(context, authority, nonce, delegate).map_err(EVMError::Database)?);
+            }
+        }
+        context.tx.authorization_list = authorizations;
+        Ok(Some(context.cfg.gas_params().tx_eip7702_auth_refund_regular().saturating_mul(refunded)))
+    }
+
+    /// The top call: C(to), and C of what it delegates to.
+    fn first_frame_input(&mut self, machine: &mut Machine, gas: &mut GasTracker) -> Result<Option<FrameInit>, Failed> {
+        let context = machine.ctx_mut();
+        if let TxKind::Call(to) = context.tx.kind {
+            context.chain.note(to, C).map_err(EVMError::Database)?;
+            let account = context.journaled_state.load_account_with_code(to).map_err(EVMError::Database)?;
+            if let Some(delegate) = account.data.info.code.as_ref().and_then(|code| code.eip7702_address()) {
+                context.chain.note(delegate, C).map_err(EVMError::Database)?;
+            }
+        }
+        let mut memory = SharedMemory::new_with_buffer(context.local.shared_memory_buffer().clone());
+        memory.set_memory_limit(context.cfg.memory_limit());
+        let input = execution::create_init_frame(context, gas).map_err(EVMError::Database)?;
+        Ok(input.map(|frame_input| FrameInit { depth: 0, memory, frame_input }))
+    }
+
+    /// b(coinbase), if there is a tip and the profile pays it here.
+    fn reward_beneficiary(
+        &self,
+        machine: &mut Machine,
+        result: &mut <<Machine as EvmTr>::Frame as FrameTr>::FrameResult,
+    ) -> Result<(), Failed> {
+        let context = machine.ctx_mut();
+        if !self.credits_coinbase || !pays_tip(&context.tx, u128::from(context.block.basefee), result) {
+            return Ok(());
+        }
+        context.chain.note(context.block.beneficiary(), B).map_err(EVMError::Database)?;
+        post_execution::reward_beneficiary(context, result.gas()).map_err(EVMError::Database)
+    }
+}
+
+fn pays_tip(transaction: &TxEnv, base_fee: u128, result: &FrameResult) -> bool {
+    transaction.effective_gas_price(base_fee) > base_fee && result.gas().used() != 0
+}
+
+/// One valid tuple of EIP-7702: C(authority); if that is empty or a delegation, n; if equal, b for the refund if c and n
+/// are both 0; then c and n change. True if the account existed, so that gas is refunded.
+fn delegate_authority(context: &mut Context, authority: Address, nonce: u64, delegate: Address) -> Result<bool, Fault> {
+    let Context { journaled_state, chain, .. } = context;
+    chain.note(authority, C)?;
+    let mut account = journaled_state.load_account_with_code_mut(authority)?.data;
+    let info = &account.account().info;
+    if info.code.as_ref().is_some_and(|code| !code.is_empty() && !code.is_eip7702()) {
+        return Ok(false);
+    }
+    chain.note(authority, N)?;
+    if info.nonce != nonce {
+        return Ok(false);
+    }
+    let zeros = Zeros::of(info);
+    if zeros.code && zeros.nonce {
+        chain.note(authority, B)?;
+    }
+    account.delegate(delegate);
+    Ok(!zeros.all())
+}
