@@ -120,7 +120,7 @@ def compute_burned(
     """Wei that leave the balances of a signed transaction's moves by its fees (M6).
 
     gas_used from its leaf; base_fee (wei per gas) and blob_fee (wei per blob gas) from its header. In `ethereum` the
-    tip stays in the moves (the coinbase's is one of them); in `manaflow` the whole price leaves, closing credits the tips.
+    tip stays in the moves (the coinbase's is among them); in `manaflow` the whole price leaves and closing credits it.
     """
     price = base_fee if profile == Profile.ETHEREUM else transaction.effective_gas_price(base_fee)
     return gas_used * price + transaction.blob_gas * blob_fee

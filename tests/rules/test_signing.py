@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import coincurve
+import pytest
+import rlp
+
+from manaflow.errors import Rule
+from manaflow.moves.envelopes import decode_envelope
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.marks import Mark, Mask
+from manaflow.rules.config import Profile
+from manaflow.rules.signing import check_b8_masks, check_s1, check_s1_chain, check_s1_masks
+from tests.chain import CHAIN_ID, address_of, chain_config, key_of, signed_transfer
+from tests.rules.build import B, consume, reference, refused, word
+
+CONFIG = chain_config()
+MANAFLOW = replace(CONFIG, profile=Profile.MANAFLOW)
+RAW = signed_transfer(key_of(1), 3, B, 5, 10**9)
+MOVES = [consume(Mark.NONCE), reference(Mark.BALANCE)]
+
+
+def unprotected(key: coincurve.PrivateKey) -> bytes:
+    fields = [3, 10**9, 21_000, B, 5, b""]
+    signature = key.sign_recoverable(keccak256(rlp.encode(fields)), hasher=None)
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    return bytes(rlp.encode([*fields, 27 + signature[64], r, s]))
+
+
+@pytest.mark.parametrize("config", [CONFIG, MANAFLOW])
+def test_s1(config: object) -> None:
+    transaction, sender = check_s1(RAW, config, keccak256(RAW), MOVES)  # type: ignore[arg-type]
+    assert sender == address_of(key_of(1))
+    assert (transaction.nonce, transaction.value, transaction.chain_id) == (3, 5, CHAIN_ID)
+
+
+def test_s1_unprotected_only_in_ethereum() -> None:
+    raw = unprotected(key_of(1))
+    assert check_s1(raw, CONFIG, keccak256(raw), [])[1] == address_of(key_of(1))
+    refused(Rule.S1, check_s1, raw, MANAFLOW, keccak256(raw), [], what="without chain id")
+
+
+def test_invalid_s1_chain() -> None:
+    verdict = refused(Rule.S1, check_s1, RAW, replace(CONFIG, chain_id=1), keccak256(RAW), [], what="chain id")
+    assert (verdict.expected, verdict.actual) == (1, CHAIN_ID)
+    mainnet = replace(MANAFLOW, chain_id=1)
+    refused(Rule.S1, check_s1, RAW, mainnet, keccak256(RAW), [], what="an Ethereum network's chain id")
+
+
+def test_invalid_s1_blob_in_manaflow() -> None:
+    blob = replace(decode_envelope(RAW), type=3)
+    check_s1_chain(blob, CONFIG)
+    refused(Rule.S1, check_s1_chain, blob, MANAFLOW, what="a blob transaction")
+
+
+def test_invalid_s1_envelope() -> None:
+    refused(Rule.S1, check_s1, RAW + b"\0", CONFIG, keccak256(RAW), [])
+    refused(Rule.S1, check_s1, b"", CONFIG, keccak256(b""), [])
+    verdict = refused(Rule.S1, check_s1, RAW, CONFIG, word(1), [], what="txid in the leaf")
+    assert (verdict.expected, verdict.actual) == (keccak256(RAW), word(1))
+
+
+@pytest.mark.parametrize("mask", [0, 0x3E, 0x1F, 0x7F, 0x40])
+@pytest.mark.parametrize(("rule", "check"), [(Rule.S1, check_s1_masks), (Rule.B8, check_b8_masks)])
+def test_invalid_masks(mask: int, rule: Rule, check: object) -> None:
+    verdict = refused(rule, check, [MOVES[1], replace(MOVES[0], mask=mask)], what="mask")  # type: ignore[arg-type]
+    assert (verdict.move, verdict.expected, verdict.actual) == (1, 0x3F, mask)
+    guarded = replace(MOVES[1], mask=mask | Mask.REFERENCE)
+    verdict = refused(rule, check, [guarded], what="mask")  # type: ignore[arg-type]
+    assert (verdict.move, verdict.expected) == (0, 0xBF)
