@@ -8,7 +8,7 @@ rule judges.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,7 +19,7 @@ import zstandard
 from manaflow.errors import Failure
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
-from manaflow.moves.marks import ZERO32
+from manaflow.moves.marks import ZERO32, Location, Mark
 
 FORMAT: Final = "neutral-block/1"
 MAX_FILE_BYTES: Final = 64 * 2**20
@@ -30,13 +30,14 @@ _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _HASH, _ADDRESS, _BLOOM = 32, 20, 256
 _HEADER: Final[tuple[tuple[str, int | None], ...]] = (
     ("parentHash", _HASH), ("sha3Uncles", _HASH), ("miner", _ADDRESS), ("stateRoot", _HASH),
-    ("transactionsRoot", _HASH), ("receiptsRoot", _HASH), ("logsBloom", _BLOOM), ("difficulty", None), ("number", None), ("gasLimit", None),
+    ("transactionsRoot", _HASH), ("receiptsRoot", _HASH), ("logsBloom", _BLOOM), ("difficulty", None),
+    ("number", None), ("gasLimit", None),
     ("gasUsed", None), ("timestamp", None), ("extraData", -1), ("mixHash", _HASH), ("nonce", 8),
     ("baseFeePerGas", None), ("withdrawalsRoot", _HASH), ("blobGasUsed", None), ("excessBlobGas", None),
     ("parentBeaconBlockRoot", _HASH), ("requestsHash", _HASH),
 )  # fmt: skip
 """An Ethereum header's fields in the order of its RLP: width in bytes, -1 for any, None for an integer. Forks only
-appended: London the base fee (EIP-1559), Shanghai one (EIP-4895), Cancun three (EIP-4844, 4788), Prague one (EIP-7685)."""
+appended: London one (EIP-1559), Shanghai one (EIP-4895), Cancun three (EIP-4844, 4788), Prague one (EIP-7685)."""
 _FRONTIER_FIELDS: Final = 15
 _T = TypeVar("_T")
 
@@ -243,3 +244,14 @@ def _plain(value: Any) -> int:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def prestate_cells(block: EthereumBlock) -> Iterator[tuple[Location, bytes]]:
+    """Every location that the block's pre-state knows, with its value (zeros included); unknown codes are left out."""
+    for address, account in block.prestate.items():
+        yield (Mark.BALANCE, address, ZERO32), account.balance.to_bytes(32, "big")
+        yield (Mark.NONCE, address, ZERO32), account.nonce.to_bytes(32, "big")
+        if account.code is not None:
+            yield (Mark.CODE, address, ZERO32), account.code_hash
+        for slot, word in account.storage.items():
+            yield (Mark.STORAGE, address, slot), word

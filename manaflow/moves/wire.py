@@ -1,0 +1,331 @@
+"""The self-contained wire form of a block (`.mana`), and the genesis file (docs/SPEC.md, section 11; rule B1).
+
+    file     = "MANA" | version:1 | form:1 | content | SHA-256 of everything before it:32
+    block    = header length:2 | header RLP | signature length:1 | signature
+             | counts, 4 bytes each: leaves, moves, locations, addresses, envelopes, codes, withdrawals
+             | 7 times raw length:4, packed length:4 | 7 zstd frames
+    genesis  = config length:4 | config RLP | ancestors:2 | ancestors x (number:8 | hash:32) | a whole block file
+
+Integers are big-endian. Frames, in order: leaves (wire_leaves.py), locations, uses, values (wire_moves.py), envelopes,
+codes, withdrawals; an empty one has no bytes. zstd is not canonical, so one block has many files; but the frames'
+contents are one to one with the block: whatever could be written in two ways is refused, and what follows from other
+columns (txids, moves roots, running totals, what a location's last use left) is sent as the difference from it, zero in
+an honest block.
+
+A decoded body is **unauthenticated**: its header's signature does not cover it until a validator compares the roots of
+transactions, codes and withdrawals, and the counts, with the header (B3). In a dishonest body the envelopes need not
+even fit the leaves (B8): only structure is checked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import rlp
+import zstandard
+
+from manaflow.errors import Rule, Verdict
+from manaflow.moves.block import Block, Withdrawal
+from manaflow.moves.hashing import PYTHON, Hashing
+from manaflow.moves.header import MAX_HEADER_BYTES, Header
+from manaflow.moves.wire_leaves import Derived, decode_leaves_rest, decode_leaves_start, encode_leaves
+from manaflow.moves.wire_moves import (
+    Chains,
+    decode_locations,
+    decode_moves,
+    encode_locations,
+    encode_uses,
+    encode_values,
+)
+from manaflow.moves.words import Reader, encode_strings, encode_words, numbers_of, words_of
+
+MAGIC: Final = b"MANA"
+WIRE_VERSION: Final = 1
+FORM_BLOCK: Final = 1
+"""Self-contained block. (2 is kept for the compact form.)"""
+FORM_GENESIS: Final = 3
+MAX_SIGNATURE_BYTES: Final = 65
+MAX_WINDOW: Final = 2**23
+"""Bytes of window that a frame may ask of a decoder that streams: what RFC 8878 recommends every decoder to support."""
+MAX_CONFIG_BYTES: Final = 8192
+MAX_ANCESTORS: Final = 256
+
+FRAMES: Final = ("leaves", "locations", "uses", "values", "envelopes", "codes", "withdrawals")
+_PREFIX: Final = struct.Struct(">4sBB")
+_COUNTS: Final = struct.Struct(">7I")
+_LENGTHS: Final = struct.Struct(f">{2 * len(FRAMES)}I")
+_DIGEST_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a decoder takes before memory is spent.
+
+    `by_gas` adds what the header's gas limit can pay for (generously: B2 judges the gas limit itself only later):
+    - rows of any kind <= 2^20 + gas limit / 100. No move costs less than 100 gas: a warm access costs 100 after 1,900
+      or more (EIP-2929, 2930); 256 BLOCKHASH at 22 cost 5,632 beside 21,000 for their transaction. 2^20 covers what
+      pays no gas: four system calls with 30,000,000 each, where EXTCODEHASH gives three moves for 2,600, and withdrawals.
+    - raw bytes <= 2^28 + 4 x gas limit. A move is under 150 raw bytes in the columns and 165 signed in an envelope, so
+      3.15 a gas; calldata is 1/4 a gas, code 1/200.
+    """
+
+    file_bytes: int = 2**28
+    raw_bytes: int = 2**31
+    """All frames decompressed."""
+    rows: int = 2**24
+    """Moves; also leaves, envelopes, codes, withdrawals."""
+    by_gas: bool = True
+
+    def rows_for(self, gas_limit: int) -> int:
+        """The bound on rows of any kind."""
+        return min(self.rows, 2**20 + gas_limit // 100) if self.by_gas else self.rows
+
+    def raw_for(self, gas_limit: int) -> int:
+        """The bound on the sum of raw lengths."""
+        return min(self.raw_bytes, 2**28 + 4 * gas_limit) if self.by_gas else self.raw_bytes
+
+
+GENESIS_LIMITS: Final = Limits(by_gas=False)
+"""Genesis is not paid for by gas, and comes from whom one trusts anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisFile:
+    """A genesis file. The config stays bytes here: manaflow.rules.config reads it."""
+
+    config: bytes
+    """RLP of the chain config."""
+    ancestors: tuple[tuple[int, bytes], ...]
+    """(number, hash) of known earlier blocks, ascending: the leaves of the config's tree of ancestors (B5)."""
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    leaves: int
+    moves: int
+    locations: int
+    addresses: int
+    envelopes: int
+    codes: int
+    withdrawals: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Everything before the frames."""
+
+    header: Header
+    signature: bytes
+    counts: _Counts
+    raw: tuple[int, ...]
+    packed: tuple[int, ...]
+    frames_at: int
+
+
+def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9) -> bytes:
+    """The block's file. `level` is zstd's: it changes the bytes, not what they mean.
+
+    Raises Verdict(B1) if the counts of the leaves do not sum to the number of moves, or a part has no form on the wire.
+    """
+    offsets = block.leaves.move_offsets()
+    if offsets[-1] != len(block.moves):
+        raise Verdict(Rule.B1, "moves counted by the leaves", expected=len(block.moves), actual=int(offsets[-1]))
+    derived = Derived(hashing.keccak_many(block.envelopes), hashing.moves_roots(block.moves, offsets))
+    locations, index, (n_locations, n_addresses) = encode_locations(block.moves)
+    chains = Chains.of(index)
+    raw = (
+        encode_leaves(block.leaves, derived, block.header),
+        locations,
+        encode_uses(block.moves, block.leaves, index, chains, block.header.first_cell),
+        encode_values(block.moves, chains),
+        encode_strings(block.envelopes),
+        encode_strings(block.codes),
+        _encode_withdrawals(block.withdrawals),
+    )
+    counts = (
+        len(block.leaves), len(block.moves), n_locations, n_addresses,
+        len(block.envelopes), len(block.codes), len(block.withdrawals),
+    )  # fmt: skip
+    compressor = zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
+    packed = [compressor.compress(frame) if frame else b"" for frame in raw]
+    lengths = [length for pair in zip(raw, packed, strict=True) for length in map(len, pair)]
+    preamble = _encode_header(block) + _COUNTS.pack(*counts) + _LENGTHS.pack(*lengths)
+    return _seal(FORM_BLOCK, preamble + b"".join(packed))
+
+
+def decode_block(data: bytes, hashing: Hashing = PYTHON, limits: Limits = Limits()) -> Block:
+    """The block of a file (B1). Unauthenticated: see the module's docstring. Raises Verdict(B1)."""
+    content = _open(data, FORM_BLOCK, limits)
+    head = _decode_head(content, limits)
+    leaves_frame, locations_frame, uses, values, envelopes_frame, codes_frame, withdrawals_frame = _readers(
+        content, head
+    )
+    counts, first_cell = head.counts, head.header.first_cell
+    start = decode_leaves_start(leaves_frame, counts.leaves)
+    offsets = start.leaves.move_offsets()
+    if offsets[-1] != counts.moves:
+        raise Verdict(Rule.B1, "moves counted by the leaves", expected=counts.moves, actual=int(offsets[-1]))
+    locations = decode_locations(locations_frame, counts.locations, counts.addresses)
+    moves = decode_moves(uses, values, locations, start.leaves, first_cell)
+    envelopes = _decode_strings(envelopes_frame, counts.envelopes, "envelopes")
+    derived = Derived(hashing.keccak_many(envelopes), hashing.moves_roots(moves, offsets))
+    leaves = decode_leaves_rest(start, derived, first_cell)
+    codes = _decode_strings(codes_frame, counts.codes, "codes")
+    withdrawals = _decode_withdrawals(withdrawals_frame, counts.withdrawals)
+    return Block(head.header, head.signature, leaves, moves, envelopes, codes, withdrawals)
+
+
+def decode_header(data: bytes, limits: Limits = Limits()) -> tuple[Header, bytes]:
+    """(header, signature) of a block's file, nothing decompressed: judge B2 and B7 before paying for the body."""
+    head = _decode_head(_open(data, FORM_BLOCK, limits), limits)
+    return head.header, head.signature
+
+
+def encode_genesis(genesis: GenesisFile, hashing: Hashing = PYTHON, level: int = 9) -> bytes:
+    """The genesis file. Raises Verdict(B1) for what decode_genesis would refuse."""
+    _check_genesis(genesis.config, genesis.ancestors)
+    rows = b"".join(number.to_bytes(8, "big") + block_hash for number, block_hash in genesis.ancestors)
+    head = struct.pack(">I", len(genesis.config)) + genesis.config + struct.pack(">H", len(genesis.ancestors)) + rows
+    return _seal(FORM_GENESIS, head + encode_block(genesis.block, hashing, level))
+
+
+def decode_genesis(data: bytes, hashing: Hashing = PYTHON, limits: Limits = GENESIS_LIMITS) -> GenesisFile:
+    """The contents of a genesis file, of one encoding up to zstd's. Raises Verdict(B1)."""
+    reader = Reader(_open(data, FORM_GENESIS, limits), "genesis")
+    config = reader.take(int.from_bytes(reader.take(4, "config"), "big"), "config")
+    count = int.from_bytes(reader.take(2, "ancestors"), "big")
+    rows = [(reader.take(8, "ancestors"), reader.take(32, "ancestors")) for _ in range(min(count, MAX_ANCESTORS + 1))]
+    ancestors = tuple((int.from_bytes(number, "big"), block_hash) for number, block_hash in rows)
+    _check_genesis(config, ancestors)
+    return GenesisFile(config, ancestors, decode_block(reader.data[reader.at :], hashing, limits))
+
+
+def _check_genesis(config: bytes, ancestors: tuple[tuple[int, bytes], ...]) -> None:
+    numbers = [number for number, _ in ancestors]
+    if len(config) > MAX_CONFIG_BYTES:
+        raise Verdict(Rule.B1, "bytes of the config", expected=f"at most {MAX_CONFIG_BYTES}", actual=len(config))
+    if len(ancestors) > MAX_ANCESTORS:
+        raise Verdict(Rule.B1, "ancestors", expected=f"at most {MAX_ANCESTORS}", actual=len(ancestors))
+    if numbers != sorted(set(numbers)):
+        raise Verdict(Rule.B1, "ancestors do not ascend")
+
+
+def _seal(form: int, content: bytes) -> bytes:
+    data = _PREFIX.pack(MAGIC, WIRE_VERSION, form) + content
+    return data + hashlib.sha256(data).digest()
+
+
+def _open(data: bytes, form: int, limits: Limits) -> bytes:
+    """The content of a file whose length, magic, version, form and checksum are right."""
+    if len(data) > limits.file_bytes:
+        raise Verdict(Rule.B1, "bytes of the file", expected=f"at most {limits.file_bytes}", actual=len(data))
+    if len(data) < _PREFIX.size + _DIGEST_BYTES:
+        raise Verdict(Rule.B1, "the file is cut short")
+    magic, version, found = _PREFIX.unpack_from(data)
+    if magic != MAGIC:
+        raise Verdict(Rule.B1, "magic of the file", expected=MAGIC, actual=magic)
+    if version != WIRE_VERSION:
+        raise Verdict(Rule.B1, "version of the file", expected=WIRE_VERSION, actual=version)
+    if found != form:
+        raise Verdict(Rule.B1, "form of the file", expected=form, actual=found)
+    digest = hashlib.sha256(memoryview(data)[:-_DIGEST_BYTES]).digest()
+    if digest != data[-_DIGEST_BYTES:]:
+        raise Verdict(Rule.B1, "checksum of the file", expected=digest, actual=data[-_DIGEST_BYTES:])
+    return data[_PREFIX.size : -_DIGEST_BYTES]
+
+
+def _encode_header(block: Block) -> bytes:
+    try:
+        header = block.header.encode()
+    except rlp.exceptions.RLPException as error:
+        raise Verdict(Rule.B1, f"the header does not encode: {error}") from error
+    if len(header) > MAX_HEADER_BYTES or len(block.signature) > MAX_SIGNATURE_BYTES:
+        raise Verdict(Rule.B1, "length of the header or the signature")
+    return struct.pack(">H", len(header)) + header + bytes((len(block.signature),)) + block.signature
+
+
+def _decode_head(content: bytes, limits: Limits) -> _Head:
+    reader = Reader(content, "head")
+    header = Header.decode(reader.take(int.from_bytes(reader.take(2, "header"), "big"), "header"))
+    signature = reader.take(reader.take(1, "signature")[0], "signature")
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        raise reader.refusal("signature", f"has more than {MAX_SIGNATURE_BYTES} bytes")
+    counts = _Counts(*_COUNTS.unpack(reader.take(_COUNTS.size, "counts")))
+    lengths = _LENGTHS.unpack(reader.take(_LENGTHS.size, "lengths"))
+    head = _Head(header, signature, counts, lengths[0::2], lengths[1::2], reader.at)
+    _check_bounds(head, len(content), limits)
+    return head
+
+
+def _check_bounds(head: _Head, content_bytes: int, limits: Limits) -> None:
+    """Every length that decides memory, before any is taken."""
+    counts, gas_limit = head.counts, head.header.gas_limit
+    rows, raw = limits.rows_for(gas_limit), limits.raw_for(gas_limit)
+    most = max(counts.leaves, counts.moves, counts.envelopes, counts.codes, counts.withdrawals)
+    if most > rows:
+        raise Verdict(Rule.B1, "rows of the body", expected=f"at most {rows}", actual=most)
+    if not counts.addresses <= counts.locations <= counts.moves:
+        raise Verdict(Rule.B1, "more addresses than locations or more locations than moves")
+    if sum(head.raw) > raw:
+        raise Verdict(Rule.B1, "raw bytes of the body", expected=f"at most {raw}", actual=sum(head.raw))
+    if sum(head.packed) != content_bytes - head.frames_at:
+        raise Verdict(Rule.B1, "bytes of all frames", expected=sum(head.packed), actual=content_bytes - head.frames_at)
+
+
+def _readers(content: bytes, head: _Head) -> list[Reader]:
+    readers, at = [], head.frames_at
+    for name, raw, packed in zip(FRAMES, head.raw, head.packed, strict=True):
+        readers.append(Reader(_decompressed(content[at : at + packed], raw, name), name))
+        at += packed
+    return readers
+
+
+def _decompressed(frame: bytes, raw: int, name: str) -> bytes:
+    """One zstd frame, which must state its content size and give exactly `raw` bytes, and nothing behind it.
+
+    One-shot decompression writes into a buffer of the stated size, so that a frame can cost no more than `raw`.
+    """
+    if not raw and not frame:
+        return b""
+    try:
+        parameters = zstandard.get_frame_parameters(frame)
+        # A skippable frame has parameters, too: only the real magic is taken.
+        if frame[:4] != zstandard.FRAME_HEADER or parameters.content_size != raw or not raw or parameters.dict_id:
+            raise Verdict(Rule.B1, f"frame {name}: zstd header", expected=raw, actual=parameters.content_size)
+        if parameters.window_size > max(MAX_WINDOW, raw):
+            raise Verdict(Rule.B1, f"frame {name}: window", expected=MAX_WINDOW, actual=parameters.window_size)
+        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=raw, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Verdict(Rule.B1, f"frame {name}: {error}") from error
+    if len(data) != raw:
+        raise Verdict(Rule.B1, f"frame {name}: raw bytes", expected=raw, actual=len(data))
+    return data
+
+
+def _decode_strings(reader: Reader, n: int, what: str) -> tuple[bytes, ...]:
+    strings = reader.strings(n, what)
+    reader.finish()
+    return strings
+
+
+def _encode_withdrawals(withdrawals: tuple[Withdrawal, ...]) -> bytes:
+    """Columns: index less the index before, validator, address, amount."""
+    rows = np.frombuffer(b"".join(w.encode() for w in withdrawals), np.uint8).reshape(len(withdrawals), 44)
+    index, validator, address, amount = rows[:, :8], rows[:, 8:16], rows[:, 16:36], rows[:, 36:]
+    step = numbers_of(index)
+    step[1:] -= step[:-1].copy()
+    return b"".join(encode_words(column) for column in (words_of(step), validator, address, amount))
+
+
+def _decode_withdrawals(reader: Reader, n: int) -> tuple[Withdrawal, ...]:
+    index = np.cumsum(reader.numbers(n, 8, "index"), dtype=np.uint64).tolist()
+    validator = reader.numbers(n, 8, "validator").tolist()
+    address = [row.tobytes() for row in reader.words(n, 20, "address")]
+    amount = reader.numbers(n, 8, "amount").tolist()
+    reader.finish()
+    return tuple(Withdrawal(*row) for row in zip(index, validator, address, amount, strict=True))
