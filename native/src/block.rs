@@ -86,21 +86,18 @@ impl Block<'_> {
         self.rows.take(start, stop)
     }
 
-    /// X2, X3, X4 in this order; X1 has stopped the execution already.
+    /// X2, X3, X4 in this order; X1 has stopped the execution already. What was not used is as it was.
     fn judge(&self, leaf: usize, ran: &Ran) -> u8 {
         let start = self.offsets[leaf] as usize;
         let mut undue = false;
-        for (row, (location, prev)) in self.moves(leaf).iter().enumerate() {
-            let row = start + row;
-            match ran.uses.binary_search_by(|used| used.location.cmp(&location)) {
-                Ok(found) => {
-                    let used = &ran.uses[found];
-                    if used.prev != prev || used.next != U256::from_be_slice(&self.nexts[row * 32..row * 32 + 32]) {
-                        return rules::X2;
-                    }
-                }
-                Err(_) => undue |= self.masks[row] & (GUARD | REFERENCE) != GUARD | REFERENCE,
+        for (row, (location, prev)) in (start..).zip(self.moves(leaf).iter()) {
+            let next = U256::from_be_slice(&self.nexts[row * 32..row * 32 + 32]);
+            let found = ran.uses.binary_search_by(|used| used.location.cmp(&location));
+            let (before, after) = found.map_or((prev, prev), |at| (ran.uses[at].prev, ran.uses[at].next));
+            if before != prev || after != next {
+                return rules::X2;
             }
+            undue |= found.is_err() && self.masks[row] & (GUARD | REFERENCE) != GUARD | REFERENCE;
         }
         if !self.outcome_is(leaf, ran) {
             return rules::X3;

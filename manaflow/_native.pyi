@@ -1,0 +1,253 @@
+"""The native half: revm with field-by-field tracking, envelopes and sender recovery, hashing in batches.
+
+A column of bytes holds rows of fixed width one after another: `bytes`, or a numpy array of uint8 of any shape. Words are
+32 bytes, big-endian.
+"""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Column: TypeAlias = bytes | NDArray[np.uint8]
+_Counts: TypeAlias = NDArray[np.uint64] | NDArray[np.int64] | Sequence[int]
+
+__all__ = [
+    "NOT_EXECUTED",
+    "RULES",
+    "Codes",
+    "Environment",
+    "Execution",
+    "Filled",
+    "World",
+    "decode_envelope",
+    "decode_envelopes",
+    "execute",
+    "execute_block",
+    "keccak256",
+    "keccak256_many",
+    "moves_roots",
+    "tree_root",
+]
+
+RULES: Final[dict[str, int]]
+"""The numbers of manaflow.errors.Rule, by name."""
+NOT_EXECUTED: Final[int]
+"""What execute_block answers for a leaf that it was not asked about."""
+
+@final
+class Codes:
+    """Code bytes by keccak-256, analysed once; threads may share one."""
+
+    def __new__(cls) -> Codes: ...
+    def add(self, code: bytes) -> bytes:
+        """Analyse and keep a code; returns its keccak-256."""
+
+    def get(self, hash: bytes) -> bytes | None:
+        """The bytes of a code, None if they are not here."""
+
+    def __contains__(self, hash: bytes, /) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class Environment:
+    """What an execution sees of its block: the fields of manaflow.evm.executor.Environment.
+
+    `fork` is a number of manaflow.rules.config.Fork; `max_blobs` and `update_fraction` are 0 before Cancun.
+    Raises ValueError for an unknown fork, OverflowError where a number does not fit 64 bits (blob_base_fee: 128).
+    """
+
+    def __new__(
+        cls,
+        chain_id: int,
+        fork: int,
+        number: int,
+        timestamp: int,
+        coinbase: bytes,
+        gas_limit: int,
+        base_fee: int,
+        prevrandao: bytes,
+        excess_blob_gas: int,
+        blob_base_fee: int,
+        max_blobs: int,
+        update_fraction: int,
+        credits_coinbase: bool,
+    ) -> Environment: ...
+
+@final
+class Execution:
+    """What one execution did. The columns are its uses, sorted by (mark, addr, slot), each location once."""
+
+    @property
+    def status(self) -> int:
+        """1 success, 0 failure; of a system call too."""
+
+    @property
+    def gas_used(self) -> int:
+        """After refunds; 0 for a system call."""
+
+    @property
+    def logs(self) -> list[tuple[bytes, list[bytes], bytes]]:
+        """(address, topics, data) each; none for a system call."""
+
+    @property
+    def marks(self) -> bytes: ...
+    @property
+    def addrs(self) -> bytes: ...
+    @property
+    def slots(self) -> bytes: ...
+    @property
+    def prevs(self) -> bytes: ...
+    @property
+    def nexts(self) -> bytes: ...
+    @property
+    def codes(self) -> dict[bytes, bytes]:
+        """Codes that became live, by hash."""
+
+def execute(
+    environment: Environment,
+    call: bytes | tuple[bytes, bytes],
+    sender: bytes,
+    gas_before: int,
+    blob_gas_before: int,
+    marks: _Column,
+    addrs: _Column,
+    slots: _Column,
+    prevs: _Column,
+    codes: Codes,
+) -> Execution:
+    """Run one call, an envelope or (to, data) of a system call, with its cells as the whole world.
+
+    Cells of mark `e` answer BLOCKHASH. Raises Undeclared at the first use of a location without a cell; Verdict(X0) if
+    the transaction is invalid, with S1, M1 or M4 if its bytes or cells are no input at all; Failure if a code is
+    missing; Unsupported for what the rules cannot hold; ValueError if lengths do not fit.
+    """
+
+def execute_block(
+    environment: Environment,
+    marks: _Column,
+    addrs: _Column,
+    slots: _Column,
+    prevs: _Column,
+    nexts: _Column,
+    masks: _Column,
+    offsets: _Counts,
+    envelopes: list[bytes],
+    system: dict[int, tuple[bytes, bytes]],
+    senders: _Column,
+    statuses: _Column,
+    gas_used: _Counts,
+    logs_hashes: _Column,
+    gas_before: _Counts,
+    blob_gas_before: _Counts,
+    codes: Codes,
+    order: _Counts | None = None,
+    threads: int = 0,
+) -> bytes:
+    """Execute each leaf of a block alone and compare it with what it declares, in parallel, the GIL released.
+
+    Rows offsets[i] to offsets[i + 1] of the first six columns are the moves of leaf i. `envelopes` has one entry per
+    leaf; a leaf whose entry is empty executes (to, data) of `system`, or nothing. `order` names the leaves to execute;
+    `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X4; S1, M1, M4 for
+    what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
+    cannot hold, ValueError if lengths do not fit.
+    """
+
+@final
+class World:
+    """The latest values, for filling. A location that was never loaded or filled is zero. One thread at a time."""
+
+    def __new__(cls) -> World: ...
+    def load(self, marks: _Column, addrs: _Column, slots: _Column, values: _Column) -> None:
+        """Set values. Raises Verdict(M4) for a location or value that no chain holds."""
+
+    def get(self, mark: int, addr: bytes, slot: bytes) -> bytes:
+        """The value at a location, 32 bytes."""
+
+    def fill(
+        self,
+        environment: Environment,
+        steps: Sequence[bytes | tuple[bytes, bytes]],
+        senders: _Column,
+        block_hashes: dict[int, bytes],
+        codes: Codes,
+        gas_before: int = 0,
+        blob_gas_before: int = 0,
+    ) -> Filled:
+        """Execute steps, envelopes or (to, data) of system calls, each on what the ones before it left.
+
+        `senders`: 20 bytes a step. Codes made live are added to `codes`. If a step is invalid, no value has changed:
+        raises Verdict with the step's place, Failure if a code or a block hash is missing, Unsupported for what the
+        rules cannot hold, ValueError if lengths do not fit.
+        """
+
+@final
+class Filled:
+    """What t steps did. The first five columns are their moves, step by step, each in the order of rule M5."""
+
+    @property
+    def marks(self) -> bytes: ...
+    @property
+    def addrs(self) -> bytes: ...
+    @property
+    def slots(self) -> bytes: ...
+    @property
+    def prevs(self) -> bytes: ...
+    @property
+    def nexts(self) -> bytes: ...
+    @property
+    def consumes(self) -> bytes:
+        """uint32[t], native order."""
+
+    @property
+    def references(self) -> bytes:
+        """uint32[t], native order."""
+
+    @property
+    def statuses(self) -> bytes:
+        """uint8[t]: 1 success, 0 failure; of system calls too."""
+
+    @property
+    def gas_used(self) -> bytes:
+        """uint64[t], native order; 0 for a system call."""
+
+    @property
+    def logs_hashes(self) -> bytes:
+        """uint8[t, 32]: keccak-256 of the RLP of each step's logs; of no logs for a system call."""
+
+    @property
+    def logs(self) -> list[bytes]:
+        """The RLP of each step's logs."""
+
+    @property
+    def codes(self) -> dict[bytes, bytes]:
+        """Codes that became live, by hash."""
+
+def decode_envelope(raw: bytes) -> tuple[object, ...] | None:
+    """The fields of manaflow.moves.envelopes.EthereumTransaction in their order; None if S1 refuses the bytes."""
+
+def decode_envelopes(envelopes: list[bytes], threads: int) -> dict[str, bytes]:
+    """The columns of manaflow.evm.envelopes.EnvelopeColumns by name; `threads`: 0 for all."""
+
+def moves_roots(
+    mask: NDArray[np.uint8],
+    mark: NDArray[np.uint8],
+    number: NDArray[np.uint64],
+    addr: NDArray[np.uint8],
+    slot: NDArray[np.uint8],
+    prev: NDArray[np.uint8],
+    next: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    threads: int,
+) -> bytes:
+    """The moves root of each transaction, 32 bytes each: rows offsets[i] to offsets[i + 1] are its moves."""
+
+def tree_root(leaves: NDArray[np.uint8], width: int) -> bytes:
+    """RFC 6962 root over leaves of `width` bytes each."""
+
+def keccak256(data: bytes) -> bytes:
+    """keccak-256 of `data`, 32 bytes."""
+
+def keccak256_many(items: list[bytes]) -> bytes:
+    """keccak-256 of each item, 32 bytes each."""
