@@ -141,7 +141,7 @@ class ChainConfig:
                 number(count),
                 number(challenge),
             )
-        except (rlp.exceptions.RLPException, ValueError, TypeError) as error:
+        except (rlp.exceptions.RLPException, ValueError, TypeError, RecursionError) as error:
             raise Failure(f"the chain config does not decode: {error}") from error
         config.validate()
         if config.encode() != data:

@@ -88,6 +88,10 @@ def test_invalid_genesis_leaf(fields: dict[str, Any], what: str) -> None:
     assert refuse(Rule.B8, with_leaf(GENESIS, 1, **fields), what).transaction == 1
 
 
+def test_genesis_gas_limit_at_the_bound() -> None:
+    check_genesis(CHAIN.config, with_header(gas_limit=2))
+
+
 def test_genesis_leaf_at_the_bound() -> None:
     rows = with_leaf(GENESIS, 1, consumes=4096).leaves.objects()
     check_genesis_leaves(CHAIN.config, replace(GENESIS.header, cells=8192), rows)
@@ -121,6 +125,12 @@ def test_invalid_genesis_order() -> None:
     same = [consume(Mark.BALANCE), consume(Mark.BALANCE)]
     refused(Rule.B8, check_genesis_order, same, what="cell 2 of genesis is out of order")
     refused(Rule.B8, check_genesis_order, [consume(Mark.NONCE), consume(Mark.BALANCE)], what="out of order")
+
+
+def test_invalid_genesis_accounts_and_order_in_a_block() -> None:
+    last = len(GENESIS.moves) - 1
+    refuse(Rule.B8, with_move(GENESIS, last, addr=b"\xdd" * 20), "nonce 0 and no code")
+    refuse(Rule.B8, with_move(GENESIS, last, addr=b"\xc0" * 20), "out of order")
 
 
 def test_genesis_accounts() -> None:

@@ -83,6 +83,11 @@ def test_invalid_b2_before_its_fork_and_in_manaflow(fields: dict[str, Any], what
     refused(Rule.B2, check_b2, *header_pair(MANAFLOW, 3012, **fields), MANAFLOW, what=what)
 
 
+def test_b2_withdrawals_from_shanghai_on() -> None:
+    parent, child = header_pair(CONFIG, 2000)
+    check_b2(parent, replace(child, withdrawals_root=word(1)), CONFIG)
+
+
 def test_b2_gas_limit_has_a_floor() -> None:
     parent, child = header_pair()
     parent = replace(parent, gas_limit=5002, gas_used=2501)
@@ -126,6 +131,13 @@ def test_invalid_b6() -> None:
     for wrong in (frontier(3), frontier(5)):
         with pytest.raises(ValueError, match="not that of the parent"):
             check_b6(parent, child, CONFIG, wrong)
+    other = Frontier()
+    for i in range(4):
+        other.append(leaf_hash(word(i + 1)))
+    with pytest.raises(ValueError, match="not that of the parent"):
+        check_b6(parent, child, CONFIG, other)
+    with pytest.raises(ValueError, match="not that of the parent"):
+        check_b6(replace(parent, number=105), child, CONFIG, frontier())
 
 
 def test_b7() -> None:

@@ -116,6 +116,7 @@ def test_invalid_m4_precompiles(fork: Fork, last: int) -> None:
 
 def test_m5() -> None:
     check_m5([])
+    check_m5([consume(b, A), consume(b, A)])  # M1's to refuse
     check_m5([consume(b, A), consume(b, B), consume(s, A, 1), consume(s, A, 2), reference(b, C), reference(c, A)])
 
 
@@ -140,8 +141,9 @@ def test_m5_counts() -> None:
 
 def test_invalid_m5_counts() -> None:
     moves = [consume(b), reference(b, B)]
-    assert refused(Rule.M5, check_m5_counts, moves, 2, 0).move == 1
-    assert refused(Rule.M5, check_m5_counts, moves, 0, 2).move == 0
+    for counts, place, expected in (((2, 0), 1, "a consume"), ((0, 2), 0, "a reference")):
+        verdict = refused(Rule.M5, check_m5_counts, moves, *counts)
+        assert (verdict.move, verdict.expected) == (place, expected)
 
 
 def test_m6_at_the_bound() -> None:
