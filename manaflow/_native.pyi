@@ -1,7 +1,7 @@
 """The native half: revm with field-by-field tracking, envelopes and sender recovery, hashing in batches.
 
-A column of bytes holds rows of fixed width one after another: `bytes`, or a numpy array of uint8 of any shape. Words are
-32 bytes, big-endian.
+A column of bytes holds rows of fixed width one after another: `bytes`, or a numpy array of uint8 of any shape.
+Words are 32 bytes, big-endian.
 """
 
 from collections.abc import Sequence

@@ -90,7 +90,8 @@ def execute_block(
     every code that a declared cell names and the execution runs; `order`: int64, which leaves to execute and in which
     order, None for all; `threads`: how many at most, 0 for all.
     Returns uint8[t]: 0, the number of the first rule that the leaf breaks, or NOT_EXECUTED where `order` does not name
-    it. Raises Failure if a code is missing, Unsupported for what the rules cannot hold, ValueError if lengths do not fit.
+    it. Raises Failure if a code is missing, Unsupported for what the rules cannot hold, ValueError if lengths do not
+    fit.
     """
     results = _native.execute_block(
         native_environment(environment),
