@@ -1,0 +1,161 @@
+"""Genesis of a replay: the known state before its first block (docs/SPEC.md, section 5, Genesis)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from manaflow.coordinator.ethereum import EthereumBlock, prestate_cells
+from manaflow.coordinator.latest import LatestCells, filled_moves
+from manaflow.coordinator.seal import Body, seal
+from manaflow.errors import Unsupported
+from manaflow.moves import trees
+from manaflow.moves.block import Block
+from manaflow.moves.columns import U8
+from manaflow.moves.envelopes import GAS_PER_BLOB
+from manaflow.moves.hashing import Hashing
+from manaflow.moves.header import HEADER_VERSION, Header
+from manaflow.moves.leaf import SystemKind, system_txid
+from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
+from manaflow.rules.bodies import ancestor_leaf
+from manaflow.rules.config import CALL_ORDER, MAX_ANCESTORS, NETWORK_FORKS, ChainConfig, Profile
+from manaflow.rules.genesis import MAX_CONSUMES_PER_PART
+from manaflow.rules.moves import withdrawal_credits
+from manaflow.rules.system import EMPTY_LOGS_HASH
+
+CHALLENGE_BLOCKS: Final = 64
+"""Replayed chains are final after this many blocks."""
+
+
+def known_cells(blocks: Iterable[EthereumBlock]) -> dict[Location, bytes]:
+    """Every known non-zero value before the first block, first seen wins; unknown codes are left out.
+
+    An account that an early block only credits with withdrawals may be unknown there and known later: its balance
+    before the first block is the later one less those credits.
+    """
+    seen: dict[Location, bytes] = {}
+    credited: dict[bytes, int] = {}
+    for block in blocks:
+        for location, value in prestate_cells(block):
+            mark, address, _ = location
+            if mark == Mark.BALANCE and location not in seen and address in credited:
+                value = max(int.from_bytes(value, "big") - credited[address], 0).to_bytes(32, "big")
+            seen.setdefault(location, value)
+        for address, wei in withdrawal_credits(block.withdrawals).items():
+            credited[address] = credited.get(address, 0) + wei
+    return {location: value for location, value in seen.items() if any(value)}
+
+
+def known_codes(blocks: Iterable[EthereumBlock]) -> dict[bytes, bytes]:
+    """Code bytes by hash of every account in the pre-states."""
+    accounts = (account for block in blocks for account in block.prestate.values())
+    return {account.code_hash: account.code for account in accounts if account.code}
+
+
+def ancestors_of(blocks: Sequence[EthereumBlock]) -> tuple[tuple[int, bytes], ...]:
+    """Known hashes of blocks older than genesis's parent, ascending: what BLOCKHASH may ask and no header shows."""
+    genesis_number = blocks[0].number - 1
+    known = {n: h for block in blocks for n, h in block.block_hashes.items() if n < genesis_number - 1}
+    return tuple(sorted(known.items())[-MAX_ANCESTORS:])
+
+
+def ancestors_root(ancestors: Sequence[tuple[int, bytes]]) -> bytes:
+    """RFC 6962 root over number:8 | hash:32 (B5)."""
+    return trees.root([ancestor_leaf(number, block_hash) for number, block_hash in ancestors])
+
+
+def replay_config(blocks: Sequence[EthereumBlock], producer: bytes) -> ChainConfig:
+    """The chain config of a replay of these consecutive blocks, sealed by one producer (a 20-byte address)."""
+    first, ancestors = blocks[0], ancestors_of(blocks)
+    forks = NETWORK_FORKS.get(first.chain_id)
+    if forks is None:
+        raise Unsupported(f"chain id {first.chain_id}: fork times are known for {sorted(NETWORK_FORKS)}")
+    return ChainConfig(
+        chain_id=first.chain_id,
+        profile=Profile.ETHEREUM,
+        forks=forks,
+        system_calls=CALL_ORDER,
+        producers=(producer,),
+        genesis_number=first.number - 1,
+        ancestors_root=ancestors_root(ancestors),
+        ancestors=len(ancestors),
+        challenge_blocks=CHALLENGE_BLOCKS,
+    )
+
+
+def _opened(first: EthereumBlock, config: ChainConfig) -> Header:
+    """Genesis's header before sealing: what makes rule B2's formulas yield the first block."""
+    blobs = config.blobs_at(first.timestamp - 1)
+    return Header(
+        version=HEADER_VERSION,
+        config=config.hash,
+        number=config.genesis_number,
+        parent_hash=ZERO32,
+        seen_parent_hash=first.block_hashes.get(config.genesis_number - 1, ZERO32),
+        coinbase=ZERO20,
+        timestamp=first.timestamp - 1,
+        gas_limit=first.gas_limit,
+        gas_used=first.gas_limit // 2,
+        base_fee=first.base_fee,
+        prevrandao=ZERO32,
+        blob_gas_used=blobs.target * GAS_PER_BLOB if blobs else 0,
+        excess_blob_gas=first.excess_blob_gas if blobs else 0,
+        parent_beacon_root=ZERO32,
+        extra_data=b"",
+        transactions_root=ZERO32,
+        codes_root=ZERO32,
+        withdrawals_root=ZERO32,
+        history_root=trees.EMPTY_ROOT,
+        first_cell=1,
+        cells=0,
+        transactions=0,
+        codes=0,
+        fees=0,
+    )
+
+
+def _column(values: Sequence[bytes], width: int) -> U8:
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
+
+
+def genesis_block(
+    first: EthereumBlock,
+    config: ChainConfig,
+    cells: dict[Location, bytes],
+    codes: dict[bytes, bytes],
+    latest: LatestCells,
+    hashing: Hashing,
+) -> Block:
+    """Seal genesis: `cells` become parts of at most MAX_CONSUMES_PER_PART consumes, and are numbered in `latest`."""
+    locations = sorted(cells)
+    n = len(locations)
+    parts = -(-n // MAX_CONSUMES_PER_PART)
+    consumes = np.full(parts, MAX_CONSUMES_PER_PART, np.int64)
+    if parts:
+        consumes[-1] = n - (parts - 1) * MAX_CONSUMES_PER_PART
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(consumes)])
+    columns = (
+        np.array([mark for mark, _, _ in locations], np.uint8),
+        _column([addr for _, addr, _ in locations], 20),
+        _column([slot for _, _, slot in locations], 32),
+        np.zeros((n, 32), np.uint8),
+        _column([cells[location] for location in locations], 32),
+    )
+    txids = [system_txid(SystemKind.GENESIS, config.chain_id, config.genesis_number, part) for part in range(parts)]
+    used = {cells[location] for location in locations if location[0] == Mark.CODE}
+    body = Body(
+        txid=_column(txids, 32),
+        consumes=consumes.astype(np.uint32),
+        references=np.zeros(parts, np.uint32),
+        status=np.ones(parts, np.uint8),
+        gas_used=np.zeros(parts, np.uint64),
+        blob_gas=np.zeros(parts, np.uint64),
+        logs_hash=_column([EMPTY_LOGS_HASH] * parts, 32),
+        moves=filled_moves(latest, columns, consumes, offsets),
+        envelopes=(),
+        codes=[codes[code_hash] for code_hash in used],
+        withdrawals=(),
+    )
+    return seal(_opened(first, config), body, None, hashing)
