@@ -1,0 +1,57 @@
+"""The command line as a whole: the commands by group, and every error as one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from manaflow import __version__
+from manaflow.cli.output import show_error
+from manaflow.cli.replay import replay
+
+app = typer.Typer(
+    name="manaflow",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Replay Ethereum blocks as transactions that say what they change; check them, alone or as a chain; prove what is wrong.",
+    epilog="Exit codes: 0 fine, 1 refused by a rule (or a proof that does not verify), 2 wrong usage, 3 failed (locked, disk full, ...).",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"manaflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(replay)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit. Errors never show a traceback, unless MANAFLOW_TRACEBACK=1 asks for it."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=given, prog_name="manaflow", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if os.environ.get("MANAFLOW_TRACEBACK") == "1":
+            raise
+        code = show_error("--json" in given, error)
+    sys.exit(code or 0)
