@@ -32,8 +32,8 @@ class Used(Protocol):
 def check_x2(moves: Sequence[Move], uses: Iterable[Used]) -> None:
     """X2: every consumed location is left at its next, and every other one unchanged.
 
-    `moves` fulfil M1 (one move per location). Raises Verdict(X2) with the move, what the execution leaves (expected) and
-    what the move says (actual).
+    `moves` fulfil M1 (one move per location). Raises Verdict(X2) with the move, what the execution leaves
+    (expected) and what the move says (actual).
     """
     after = {use.location: use for use in uses}
     for i, move in enumerate(moves):

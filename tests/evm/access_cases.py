@@ -22,12 +22,15 @@ from tests.evm.crafting import (
     asm,
     call,
     case,
+    create,
     designation,
+    load,
+    look,
     sign_authorization,
+    store,
     system_case,
     unless,
     word,
-    write,
 )  # fmt: skip
 
 OUT = ["b sender", "c sender", "n sender", "b coinbase"]
@@ -38,23 +41,6 @@ CONTRACT = Account(0, 1, STOP)
 INVALID = b"\xfe"
 DEEP = unless(asm(0, 0, 0, 0, 0, "ADDRESS", "GAS", "CALL"), call(OTHER, 1))
 """Calls itself until the depth fails; there, and only there, it sends 1 wei to `other`."""
-
-
-def store(slot: int) -> bytes:
-    return asm(1, slot, "SSTORE")
-
-
-def load(slot: int) -> bytes:
-    return asm(slot, "SLOAD", "POP")
-
-
-def look(opcode: str, target: bytes) -> bytes:
-    return asm(target, opcode, "POP")
-
-
-def create(initcode: bytes = b"", value: int = 0, kind: str = "CREATE") -> bytes:
-    salt = [0] if kind == "CREATE2" else []
-    return (write(initcode) if initcode else b"") + asm(*salt, len(initcode), 0, value, kind, "POP")
 
 
 SENDER_AND_TOP = [

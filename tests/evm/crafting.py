@@ -73,6 +73,23 @@ def call(target: bytes, value: int = 0, gas: int | None = None, kind: str = "CAL
     return asm(0, 0, 0, 0, *([value] if has_value else []), target, "GAS" if gas is None else gas, kind, "POP")
 
 
+def store(slot: int) -> bytes:
+    return asm(1, slot, "SSTORE")
+
+
+def load(slot: int) -> bytes:
+    return asm(slot, "SLOAD", "POP")
+
+
+def look(opcode: str, target: bytes) -> bytes:
+    return asm(target, opcode, "POP")
+
+
+def create(initcode: bytes = b"", value: int = 0, kind: str = "CREATE") -> bytes:
+    salt = [0] if kind == "CREATE2" else []
+    return (write(initcode) if initcode else b"") + asm(*salt, len(initcode), 0, value, kind, "POP")
+
+
 def unless(condition: bytes, body: bytes) -> bytes:
     """Runs `body` if `condition` leaves 0."""
     end = len(condition) + 3 + len(body)

@@ -211,7 +211,7 @@ def selfdestruct_cancun(computation: ComputationAPI) -> None:
 
 
 def selfdestruct_paris(computation: ComputationAPI) -> None:
-    """The same uses; every account is destroyed. (An older one, unless its frame reverts, is Unsupported at the end.)"""
+    """The same uses; every account is destroyed (an older one, unless its frame reverts, is Unsupported at the end)."""
     _selfdestruct(computation, True)
 
 
