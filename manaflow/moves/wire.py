@@ -68,7 +68,7 @@ class Limits:
     `by_gas` adds what the header's gas limit can pay for (generously: B2 judges the gas limit itself only later):
     - rows of any kind <= 2^20 + gas limit / 100. No move costs less than 100 gas: a warm access costs 100 after 1,900
       or more (EIP-2929, 2930); 256 BLOCKHASH at 22 cost 5,632 beside 21,000 for their transaction. 2^20 covers what
-      pays no gas: four system calls with 30,000,000 each, where EXTCODEHASH gives three moves for 2,600, and withdrawals.
+      pays no gas: withdrawals, and four system calls with 30,000,000 each, where EXTCODEHASH gives 3 moves for 2,600.
     - raw bytes <= 2^28 + 4 x gas limit. A move is under 150 raw bytes in the columns and 165 signed in an envelope, so
       3.15 a gas; calldata is 1/4 a gas, code 1/200.
     """
