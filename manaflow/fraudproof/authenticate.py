@@ -1,0 +1,138 @@
+"""Binding evidence to the trusted head: headers by hashes and history paths, leaves and moves by their trees."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+
+from manaflow.errors import Failure, Verdict
+from manaflow.fraudproof.errors import ProofRejected
+from manaflow.fraudproof.format import (
+    MOVE_BYTES,
+    HeaderEvidence,
+    LeafEvidence,
+    MoveEvidence,
+    PlacedEvidence,
+    Proof,
+    TransactionEvidence,
+)
+from manaflow.moves import trees
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.header import Header
+from manaflow.moves.leaf import Leaf
+from manaflow.moves.marks import Mark, Move
+from manaflow.rules.config import ChainConfig
+from manaflow.rules.headers import check_b7
+from manaflow.rules.state import Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Accused:
+    """A header of the trusted chain that its producer signed, and the config that judges it."""
+
+    config: ChainConfig
+    header: Header
+    hash: bytes
+    producer: bytes
+
+
+def authenticate_header(proof: Proof, trusted_head: bytes) -> Accused:
+    """The accused block: the trusted head (32-byte hash) or an ancestor, after genesis, signed by a producer (B7).
+
+    Raises ProofRejected. The config is decoded only after a trusted header has named its hash.
+    """
+    block_hash = hashlib.sha256(proof.header).digest()
+    top = proof.header if proof.head is None else proof.head.header
+    if hashlib.sha256(top).digest() != trusted_head:
+        what = "accused block" if proof.head is None else "head in the file"
+        raise ProofRejected(f"the {what} is not the trusted head 0x{trusted_head.hex()}")
+    header, head = _decode_header(proof.header), _decode_header(top)
+    if not hashlib.sha256(proof.config).digest() == header.config == head.config:
+        raise ProofRejected("the config is not the one that the headers name")
+    try:
+        config = ChainConfig.decode(proof.config)
+    except Failure as failure:
+        raise ProofRejected(str(failure)) from failure
+    if header.number <= config.genesis_number:
+        raise ProofRejected("genesis cannot be convicted")
+    if proof.head is not None:
+        _check_history(config, block_hash, header, head, proof.head.path)
+    try:
+        producer = check_b7(block_hash, proof.signature, config)
+    except Verdict as verdict:
+        raise ProofRejected(f"the accused header is not its producer's: {verdict}") from verdict
+    return Accused(config, header, block_hash, producer)
+
+
+def authenticate_old(accused: Accused, evidence: HeaderEvidence) -> Header:
+    """An older header (genesis included) in the accused header's own history. Raises ProofRejected."""
+    header = _decode_header(evidence.header)
+    block_hash = hashlib.sha256(evidence.header).digest()
+    _check_history(accused.config, block_hash, header, accused.header, evidence.path)
+    return header
+
+
+def _decode_header(data: bytes) -> Header:
+    try:
+        return Header.decode(data)
+    except Verdict as verdict:
+        raise ProofRejected(str(verdict)) from verdict
+
+
+def _check_history(
+    config: ChainConfig, block_hash: bytes, header: Header, later: Header, path: tuple[bytes, ...]
+) -> None:
+    position, count = header.number - config.genesis_number, later.number - config.genesis_number
+    root = trees.root_from_path(trees.leaf_hash(block_hash), position, count, path)
+    if root != later.history_root:
+        raise ProofRejected(f"the path does not lead from block {header.number} to the history of block {later.number}")
+
+
+def authenticate_leaf(header: Header, evidence: LeafEvidence) -> Leaf:
+    """A leaf of the header's transactions. Raises ProofRejected."""
+    root = trees.root_from_path(trees.leaf_hash(evidence.leaf), evidence.position, header.transactions, evidence.path)
+    if root != header.transactions_root:
+        raise ProofRejected(f"leaf {evidence.position} is not in block {header.number}")
+    return Leaf.decode(evidence.leaf)
+
+
+def authenticate_move(leaf: Leaf, evidence: MoveEvidence) -> Move:
+    """A move of the leaf's transaction. Raises ProofRejected."""
+    count = leaf.consumes + leaf.references
+    root = trees.root_from_path(trees.leaf_hash(evidence.move), evidence.position, count, evidence.path)
+    if root != leaf.moves_root:
+        raise ProofRejected(f"move {evidence.position} is not in its transaction")
+    return decode_move(evidence.move)
+
+
+def authenticate_placed(header: Header, evidence: PlacedEvidence) -> tuple[Leaf, Placed]:
+    """A move where it stands in a block, and its leaf. Raises ProofRejected."""
+    leaf = authenticate_leaf(header, evidence.leaf)
+    move = authenticate_move(leaf, evidence.move)
+    place = (header.number, evidence.leaf.position, evidence.move.position)
+    return leaf, Placed(move, place, leaf.txid)
+
+
+def authenticate_moves(leaf: Leaf, evidence: TransactionEvidence) -> list[Move]:
+    """All moves of the leaf's transaction. Raises ProofRejected."""
+    data = evidence.moves
+    rows = [data[at : at + MOVE_BYTES] for at in range(0, len(data), MOVE_BYTES)]
+    if len(rows) != leaf.consumes + leaf.references or trees.root(rows) != leaf.moves_root:
+        raise ProofRejected("the moves are not those of the leaf")
+    return [decode_move(row) for row in rows]
+
+
+def authenticate_codes(moves: list[Move], codes: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """Code bytes by hash; each must be the prev of a c move, by ascending hash. Raises ProofRejected."""
+    hashes = [keccak256(code) for code in codes]
+    named = {move.prev for move in moves if move.mark == Mark.CODE}
+    if any(a >= b for a, b in pairwise(hashes)) or not named.issuperset(hashes):
+        raise ProofRejected("the codes are out of order, or no move names them")
+    return dict(zip(hashes, codes, strict=True))
+
+
+def decode_move(data: bytes) -> Move:
+    """The move in MOVE_BYTES bytes: mask | mark | number:8 | addr | slot | prev | next."""
+    number = int.from_bytes(data[2:10], "big")
+    return Move(data[0], data[1], number, data[10:30], data[30:62], data[62:94], data[94:MOVE_BYTES])

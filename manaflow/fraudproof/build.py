@@ -1,0 +1,161 @@
+"""Building fraud proofs: pure functions of blocks. A challenger verifies what it built before it publishes it.
+
+`history` is the list of the hashes of all blocks before the accused one, genesis first. Each builder raises ValueError
+or IndexError for places that the blocks do not have; whatever it builds against an honest block is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from manaflow.errors import Rule
+from manaflow.fraudproof.format import (
+    HeaderEvidence,
+    LeafEvidence,
+    MoveEvidence,
+    MovesEvidence,
+    PlacedEvidence,
+    Proof,
+    TransactionEvidence,
+)
+from manaflow.moves import trees
+from manaflow.moves.block import Block
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.header import Header
+from manaflow.moves.marks import Mark, Move
+from manaflow.rules.config import ChainConfig
+
+Seat = tuple[int, int]
+"""(transaction in the block, move in the transaction)."""
+_NEEDS_ENVELOPE: Final = frozenset({Rule.M3, Rule.M6, Rule.S1, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+_NEEDS_CODES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+
+
+def prove_execution(
+    rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes]
+) -> Proof:
+    """X0 to X4: a transaction (or system call) whose execution is not what it declares.
+
+    codes: code bytes by hash; those that the transaction's `c` moves name go into the proof, and so do the block's own.
+    """
+    return prove_transaction(rule, block, config, transaction, codes)
+
+
+def prove_s1(block: Block, config: ChainConfig, transaction: int) -> Proof:
+    """S1: an envelope that does not decode or is of another chain, or moves that claim its signature."""
+    return prove_transaction(Rule.S1, block, config, transaction)
+
+
+def prove_transaction(
+    rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes] | None = None
+) -> Proof:
+    """Any rule that one whole transaction shows broken: M1 to M6, S1, X0 to X4."""
+    moves = _moves_of(block, transaction)
+    used = _codes_of(block, moves, codes or {}) if rule in _NEEDS_CODES else ()
+    envelope = _envelope_of(block, transaction) if rule in _NEEDS_ENVELOPE else b""
+    encoded = b"".join(move.encode() for move in moves)
+    return _proof(rule, block, config, TransactionEvidence(_leaf(block, transaction), envelope, encoded, used))
+
+
+def prove_v1(
+    block: Block, config: ChainConfig, seat: Seat, maker: Block | None, history: Sequence[bytes] = ()
+) -> Proof:
+    """V1: a move whose cell, made in block `maker`, has another location or value; None: it is not born yet."""
+    placed = _placed(block, seat)
+    if maker is None:
+        return _proof(Rule.V1, block, config, MovesEvidence(placed, None, None))
+    source = _seat_of_cell(maker, _moves_of(block, seat[0])[seat[1]].number)
+    evidence = MovesEvidence(placed, _old(block, maker, config, history), _placed(maker, source))
+    return _proof(Rule.V1, block, config, evidence)
+
+
+def prove_v2(
+    block: Block, config: ChainConfig, late: Seat, other: Block, early: Seat, history: Sequence[bytes] = ()
+) -> Proof:
+    """V2: `late` in the accused block consumes a cell that `early` in block `other` (older, or the same) consumed."""
+    return prove_pair(Rule.V2, block, config, late, other, early, history)
+
+
+def prove_pair(
+    rule: Rule,
+    block: Block,
+    config: ChainConfig,
+    late: Seat,
+    other: Block,
+    early: Seat,
+    history: Sequence[bytes] = (),
+) -> Proof:
+    """V2, V3 or V4: the move at `late` in the accused block comes after what `early` in block `other` did."""
+    evidence = MovesEvidence(_placed(block, late), _old(block, other, config, history), _placed(other, early))
+    return _proof(rule, block, config, evidence)
+
+
+def under_head(proof: Proof, head: Header, history: Sequence[bytes]) -> Proof:
+    """The same proof for verifiers whose trusted head is a later block. history: hashes of all blocks before that head.
+
+    Raises ValueError if the accused block is not in it.
+    """
+    block_hash = Header.decode(proof.header).hash
+    if head.hash == block_hash:
+        return replace(proof, head=None)
+    position = list(history).index(block_hash)
+    return replace(proof, head=HeaderEvidence(head.encode(), _history_path(history, position)))
+
+
+def _proof(rule: Rule, block: Block, config: ChainConfig, evidence: TransactionEvidence | MovesEvidence) -> Proof:
+    return Proof(rule, config.encode(), None, block.header.encode(), block.signature, evidence)
+
+
+def _history_path(history: Sequence[bytes], position: int) -> tuple[bytes, ...]:
+    return tuple(trees.path([trees.leaf_hash(block_hash) for block_hash in history], position))
+
+
+def _old(block: Block, other: Block, config: ChainConfig, history: Sequence[bytes]) -> HeaderEvidence | None:
+    if other.hash == block.hash:
+        return None
+    position = other.header.number - config.genesis_number
+    return HeaderEvidence(other.header.encode(), _history_path(history, position))
+
+
+def _leaf(block: Block, transaction: int) -> LeafEvidence:
+    encoded = [row.tobytes() for row in block.leaves.encoded()]
+    path = trees.path([trees.leaf_hash(leaf) for leaf in encoded], transaction)
+    return LeafEvidence(transaction, encoded[transaction], tuple(path))
+
+
+def _placed(block: Block, seat: Seat) -> PlacedEvidence:
+    transaction, at = seat
+    encoded = [move.encode() for move in _moves_of(block, transaction)]
+    path = trees.path([trees.leaf_hash(move) for move in encoded], at)
+    return PlacedEvidence(_leaf(block, transaction), MoveEvidence(at, encoded[at], tuple(path)))
+
+
+def _moves_of(block: Block, transaction: int) -> list[Move]:
+    if not 0 <= transaction < len(block.leaves):
+        raise IndexError(transaction)
+    offsets = block.leaves.move_offsets()
+    return block.moves.take(int(offsets[transaction]), int(offsets[transaction + 1])).objects()
+
+
+def _envelope_of(block: Block, transaction: int) -> bytes:
+    """The envelope that the leaf names; none for a system transaction."""
+    txid = block.leaves.txid[transaction].tobytes()
+    return next((envelope for envelope in block.envelopes if keccak256(envelope) == txid), b"")
+
+
+def _codes_of(block: Block, moves: Sequence[Move], archive: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
+    """The codes that the c moves name, by ascending hash, as far as block and archive hold them."""
+    own = {keccak256(code): code for code in block.codes}
+    needed = sorted({move.prev for move in moves if move.mark == Mark.CODE})
+    found = (own.get(code_hash, archive.get(code_hash)) for code_hash in needed)
+    return tuple(code for code in found if code is not None)
+
+
+def _seat_of_cell(block: Block, number: int) -> Seat:
+    """Where a block makes a cell. Raises ValueError if it does not."""
+    for transaction, (first, count) in enumerate(zip(block.leaves.first_cell, block.leaves.consumes, strict=True)):
+        if int(first) <= number < int(first) + int(count):
+            return transaction, number - int(first)
+    raise ValueError(f"block {block.header.number} does not make cell {number}")
