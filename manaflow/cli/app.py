@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from manaflow import __version__
 from manaflow.cli.output import show_error
 from manaflow.cli.replay import replay
+from manaflow.cli.state import check, head, import_, undo
+from manaflow.cli.tamper import tamper
 
 app = typer.Typer(
     name="manaflow",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Replay Ethereum blocks as transactions that say what they change; check them, alone or as a chain; prove what is wrong.",
-    epilog="Exit codes: 0 fine, 1 refused by a rule (or a proof that does not verify), 2 wrong usage, 3 failed (locked, disk full, ...).",
+    help="Replay Ethereum blocks as transactions that say what they change, check them, and prove what is wrong.",
+    epilog="Exit codes: 0 fine; 1 refused by a rule, or no valid proof; 2 wrong usage; 3 failed (locked, disk full ...).",
 )
 
 
@@ -38,7 +40,17 @@ def _options(
     pass
 
 
-app.command()(replay)
+_EXAMPLES: Final = (
+    ("replay", replay, "manaflow replay examples/17000-*.zst --out out/chain"),
+    ("import", import_, "manaflow import out/chain --state out/state --mode execute"),
+    ("undo", undo, "manaflow undo --state out/state --count 2"),
+    ("head", head, "manaflow head --state out/state"),
+    ("check", check, "manaflow check --state out/state"),
+    ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
+)
+"""Every command and its example."""
+for _name, _command, _example in _EXAMPLES:
+    app.command(_name, epilog=f"Example: {_example}")(_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

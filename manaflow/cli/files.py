@@ -1,4 +1,4 @@
-"""Files that commands read and write: blocks, genesis, keys. Every read is bounded, every write is whole or not at all."""
+"""Files that commands read and write: blocks, genesis, keys. Every read is bounded, every write whole or not at all."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -27,9 +27,6 @@ class ExitCode(IntEnum):
     """The command line is wrong, or a file that it names does not exist."""
     FAILURE = 3
     """The operation failed and says nothing of the input's validity: locked, disk full, unsupported, damaged."""
-
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for errors too.")]
 
 
 def to_json(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from manaflow.cli.files import GENESIS_NAME, existing, read_key, write_whole
-from manaflow.cli.output import Json, naming, progress, show
+from manaflow.cli.options import Json
+from manaflow.cli.output import naming, progress, show
 from manaflow.coordinator.ethereum import EthereumBlock, load_block
 from manaflow.coordinator.replay import DEVELOPMENT_KEY, chains_of
 from manaflow.coordinator.replay import replay as start_replay
@@ -22,18 +23,20 @@ from manaflow.moves.wire import encode_block, encode_genesis
 
 def replay(
     blocks: Annotated[list[Path], typer.Argument(help="Ethereum block files (neutral-block/1, plain JSON or zstd).")],
-    out: Annotated[Path, typer.Option(help="Folder for genesis.mana and NUMBER.mana; several chains get one folder each.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for genesis.mana and NUMBER.mana; several chains get one folder each.")
+    ],
     producer_key: Annotated[
         Path | None,
         typer.Option(
-            help="File with the producer's secret key. Without it a published development key signs, which anyone can use."
+            help="File with the producer's secret key. Without it a published development key signs: anyone has it."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Fill the moves of Ethereum blocks and seal them.
 
-    Gas, receipts root and logs bloom are compared with the Ethereum header. Blocks with consecutive numbers form one chain.
+    Gas, receipts root and logs bloom are compared with the Ethereum header. Consecutive blocks form one chain.
     """
     key = DEVELOPMENT_KEY if producer_key is None else read_key(producer_key)
     chains = chains_of([load_block(existing(path)) for path in blocks])
@@ -65,7 +68,12 @@ def _replay_chain(chain: Sequence[EthereumBlock], folder: Path, key: bytes, adva
         advance()
     genesis, path = encode_genesis(run.genesis, NATIVE), folder / GENESIS_NAME
     write_whole(path, genesis)
-    head = {"file": str(path), "number": run.config.genesis_number, "hash": run.genesis.block.hash, "bytes": len(genesis)}
+    head = {
+        "file": str(path),
+        "number": run.config.genesis_number,
+        "hash": run.genesis.block.hash,
+        "bytes": len(genesis),
+    }
     cells = run.genesis.block.header.cells
     return {"folder": str(folder), "config": run.config.hash, "genesis": {**head, "cells": cells}, "blocks": rows}
 
@@ -92,7 +100,7 @@ def _lines(chain: dict[str, Any]) -> list[str]:
     lines = [f"{genesis['file']}  genesis {genesis['number']}, {genesis['cells']} cells, {genesis['bytes']} bytes"]
     for b in chain["blocks"]:
         lines.append(
-            f"{b['file']}  block {b['number']}: {b['transactions']} transactions, {b['moves']} moves, {b['cells']} new cells, "
-            f"{b['bytes']} bytes, hash 0x{b['hash'].hex()}"
+            f"{b['file']}  block {b['number']}: {b['transactions']} transactions, {b['moves']} moves, "
+            f"{b['cells']} new cells, {b['bytes']} bytes, hash 0x{b['hash'].hex()}"
         )
     return lines
