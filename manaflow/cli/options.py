@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, for errors too.")]
+State = Annotated[Path, typer.Option(help="The state directory.")]
+Threads = Annotated[int, typer.Option(help="Threads to use at most; 0 for all cores.", min=0)]
+
+
+class JudgeMode(StrEnum):
+    """How far `import` judges: manaflow.validator.validator.Mode, which is not loaded to parse a command line."""
+
+    MOVES = "moves"
+    EXECUTE = "execute"
+
+
+class Engine(StrEnum):
+    """Which EVM executes."""
+
+    REVM = "revm"
+    PYEVM = "pyevm"
