@@ -1,5 +1,5 @@
 //! revm with a record: runs one call on a [`World`] and says what it used, field by field.
-use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction};
+use revm::context::result::{EVMError, InvalidTransaction};
 use revm::context::{BlockEnv, CfgEnv, ContextError, ContextSetters, Evm, FrameStack, Journal, JournalTr, TxEnv};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::instructions::EthInstructions;
@@ -94,7 +94,7 @@ impl Machine {
         Ok(Ran {
             success: result.is_success(),
             gas_used: if is_system { 0 } else { result.tx_gas_used() },
-            logs: if is_system { Vec::new() } else { logs(result) },
+            logs: if is_system { Vec::new() } else { result.into_logs() },
             uses: used,
             codes: uses::codes_made(state),
         })
@@ -179,10 +179,6 @@ fn fits(to: Address, balance: U256, value: U256) -> Result<(), Fault> {
 
 fn system_transaction(to: Address, data: Bytes) -> TxEnv {
     TxEnv { caller: SYSTEM_ADDRESS, gas_limit: SYSTEM_CALL_GAS, kind: TxKind::Call(to), data, ..TxEnv::default() }
-}
-
-fn logs(result: ExecutionResult) -> Vec<revm::primitives::Log> {
-    result.into_logs()
 }
 
 fn fault(error: EVMError<Fault, InvalidTransaction>) -> Fault {

@@ -35,7 +35,7 @@ pub fn collect(state: &EvmState, record: &Record, spec: SpecId) -> Result<Vec<Us
         collect_slots(*addr, account, &mut uses);
     }
     collect_hashes(record, &mut uses);
-    uses.sort_unstable_by(|left, right| left.location.cmp(&right.location));
+    uses.sort_unstable_by_key(|used| used.location);
     Ok(uses)
 }
 
