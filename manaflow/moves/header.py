@@ -7,9 +7,10 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
 import rlp
-from rlp.sedes import BigEndianInt, Binary, List
+from rlp.sedes import Binary, List, big_endian_int
 
 from manaflow.errors import Rule, Verdict
+from manaflow.moves.rlp_reader import RlpError, RlpReader
 
 HEADER_VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 1024
@@ -19,7 +20,7 @@ MAX_EXTRA_DATA: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Everything that a block's hash covers. Block hash = SHA-256(rlp(header)); fields stand in this order in the RLP."""
+    """Everything that a block's hash covers. Block hash = SHA-256(rlp(header)), the fields in this order."""
 
     version: int
     config: bytes
@@ -72,31 +73,43 @@ class Header:
         if len(data) > MAX_HEADER_BYTES:
             raise Verdict(Rule.B1, "length of the header", expected=f"at most {MAX_HEADER_BYTES}", actual=len(data))
         try:
-            header = Header(*rlp.decode(data, sedes=_SEDES, strict=True))
-        except (rlp.exceptions.RLPException, TypeError) as error:
+            items = RlpReader.whole(data)
+            header = Header(*(_read(items, f.name) for f in fields(Header)))
+            items.finish("the header")
+        except RlpError as error:
             raise Verdict(Rule.B1, f"the header does not decode: {error}") from error
         if header.version != HEADER_VERSION:
             raise Verdict(Rule.B1, "version of the header", expected=HEADER_VERSION, actual=header.version)
         return header
 
 
-class _UInt(BigEndianInt):  # type: ignore[misc]
-    """A big-endian integer without leading zeros, of at most `bits` bits."""
-
-    def __init__(self, bits: int) -> None:
-        super().__init__()
-        self.bits = bits
-
-    def deserialize(self, serial: bytes) -> int:
-        if len(serial) * 8 > self.bits:
-            raise rlp.exceptions.DeserializationError(f"an integer of more than {self.bits} bits", serial)
-        return int(super().deserialize(serial))
+_HASHES: Final = (
+    "config", "parent_hash", "seen_parent_hash", "prevrandao", "parent_beacon_root", "transactions_root", "codes_root",
+    "withdrawals_root", "history_root",
+)  # fmt: skip
+_FIXED: Final = {"coinbase": 20} | dict.fromkeys(_HASHES, 32)
+"""Bytes of the fields of fixed width."""
+_WORDS: Final = ("base_fee", "fees")
+"""Integers of at most 256 bits; all others have at most 64."""
 
 
-_HASH, _ADDRESS, _U64, _U256 = Binary.fixed_length(32), Binary.fixed_length(20), _UInt(64), _UInt(256)
-_WIDTHS: dict[str, Any] = {
-    "config": _HASH, "parent_hash": _HASH, "seen_parent_hash": _HASH, "coinbase": _ADDRESS, "base_fee": _U256,
-    "prevrandao": _HASH, "parent_beacon_root": _HASH, "extra_data": Binary(max_length=MAX_EXTRA_DATA),
-    "transactions_root": _HASH, "codes_root": _HASH, "withdrawals_root": _HASH, "history_root": _HASH, "fees": _U256,
-}  # fmt: skip
-_SEDES: Final = List([_WIDTHS.get(f.name, _U64) for f in fields(Header)])
+def _read(items: RlpReader, name: str) -> Any:
+    """The next item, which is the field `name`."""
+    if name in _FIXED:
+        return items.fixed(name, _FIXED[name])
+    if name != "extra_data":
+        return items.integer(name, 32 if name in _WORDS else 8)
+    value = items.string(name)
+    if len(value) > MAX_EXTRA_DATA:
+        raise RlpError(f"extra data: {len(value)} bytes, at most {MAX_EXTRA_DATA} allowed")
+    return value
+
+
+def _sedes(name: str) -> Any:
+    """How the field `name` is written; refuses another width."""
+    if name in _FIXED:
+        return Binary.fixed_length(_FIXED[name])
+    return Binary(max_length=MAX_EXTRA_DATA) if name == "extra_data" else big_endian_int
+
+
+_SEDES: Final = List([_sedes(f.name) for f in fields(Header)])

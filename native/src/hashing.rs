@@ -59,6 +59,10 @@ fn items<T: Element + Sync>(buffer: &PyBuffer<T>) -> PyResult<&[T]> {
     if !buffer.is_c_contiguous() {
         return Err(PyValueError::new_err("the array is not C-contiguous"));
     }
+    // PyBuffer compares the type of an item, but takes the other byte order for the machine's.
+    if matches!(buffer.format().to_bytes().first(), Some(b'<' | b'>' | b'!')) {
+        return Err(PyValueError::new_err("the array's byte order is not the machine's"));
+    }
     if buffer.item_count() == 0 {
         return Ok(&[]);
     }

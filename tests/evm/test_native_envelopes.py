@@ -1,0 +1,188 @@
+"""The native decoder is the Python one's twin: the same verdict and the same fields for every input."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import astuple, fields
+from typing import Any
+
+import numpy as np
+import pytest
+import rlp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manaflow import _native
+from manaflow.errors import Rule, Verdict
+from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes, decode_envelopes_in_python
+from manaflow.moves.envelopes import CURVE_ORDER, MAX_ENVELOPE_BYTES, decode_envelope
+from tests.builders import (
+    TO,
+    TYPES,
+    Tree,
+    encode_items,
+    envelope,
+    envelope_items,
+    real_envelopes,
+    state_test_transactions,
+)
+from tests.conftest import is_nightly
+
+SIZE = 20 if is_nightly() else 1
+ODD_INTEGERS = [
+    0,
+    1,
+    27,
+    28,
+    35,
+    127,
+    128,
+    255,
+    256,
+    2**64 - 1,
+    2**64,
+    2**65 + 34,
+    2**65 + 35,
+    2**128,
+    2**256 - 1,
+    2**256,
+]
+ODD_SCALARS = [CURVE_ORDER // 2, CURVE_ORDER // 2 + 1, CURVE_ORDER - 1, CURVE_ORDER]
+ODD_BYTES = [
+    b"",
+    b"\0",
+    b"\0\1",
+    b"\x7f",
+    b"\x80",
+    TO,
+    TO[:19],
+    TO + b"\1",
+    bytes(32),
+    b"\1" * 31,
+    b"\1" * 33,
+    b"\1" * 56,
+]
+ODD_LISTS: list[Tree] = [
+    [],
+    [[]],
+    [b""],
+    [TO],
+    [[TO, []]],
+    [[TO, [bytes(32)]]],
+    [[TO, [bytes(31)]]],
+    [[1, TO, 2, 0, 3, 4]],
+]
+
+
+def agree(raw: bytes) -> bool:
+    """True if both accept, and then every field is equal; False if both refuse."""
+    try:
+        expected: tuple[Any, ...] | None = astuple(decode_envelope(raw))
+    except Verdict:
+        expected = None
+    assert _native.decode_envelope(raw) == expected, raw.hex()
+    return expected is not None
+
+
+def test_real_envelopes_and_state_tests() -> None:
+    for raw, *_ in real_envelopes() + state_test_transactions():
+        assert agree(raw)
+
+
+def test_damaged_real_envelopes() -> None:
+    """Bytes changed, removed, doubled or added anywhere, most often near the structure at the start."""
+    rng = random.Random(9372)
+    outcomes = set()
+    for raw, *_ in real_envelopes() + state_test_transactions():
+        for _ in range(2 * SIZE):
+            damaged = bytearray(raw)
+            for _ in range(rng.randint(1, 2)):
+                at = rng.randrange(min(len(damaged), rng.choice((12, 140, len(damaged)))) or 1)
+                damaged[at : at + rng.randint(0, 2)] = rng.choice(
+                    (b"", b"\0", b"\x80", b"\x81", b"\xc0", b"\xff", rng.randbytes(1), rng.randbytes(2))
+                )
+            outcomes.add(agree(bytes(damaged)))
+        outcomes.add(agree(raw[: rng.randrange(len(raw))]))
+        outcomes.add(agree(raw + rng.randbytes(1)))
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_each_item_replaced_by_each_odd_value(kind: int) -> None:
+    items = envelope_items(kind)
+    outcomes = set()
+    for name in items:
+        for value in [*ODD_INTEGERS, *ODD_SCALARS, *ODD_BYTES, *ODD_LISTS]:
+            outcomes.add(agree(encode_items(kind, items | {name: value})))
+    assert outcomes == {True, False}
+
+
+def places(tree: Tree, here: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """The position of every node below a tree's root."""
+    if not isinstance(tree, list):
+        return [here]
+    return [here] * bool(here) + [place for i, child in enumerate(tree) for place in places(child, (*here, i))]
+
+
+def replaced(tree: Tree, place: tuple[int, ...], value: Tree) -> Tree:
+    if not place:
+        return value
+    return [replaced(child, place[1:], value) if i == place[0] else child for i, child in enumerate(tree)]
+
+
+@settings(derandomize=True, deadline=None, max_examples=500 * SIZE)
+@given(st.sampled_from(TYPES), st.data())
+def test_any_nodes_replaced(kind: int, data: st.DataObject) -> None:
+    tree: Tree = list(envelope_items(kind).values())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(places(tree)))
+        leaf = st.one_of(st.sampled_from([*ODD_INTEGERS, *ODD_SCALARS, *ODD_BYTES, *ODD_LISTS]), st.binary(max_size=60))
+        tree = replaced(tree, place, data.draw(leaf))
+    agree((bytes((kind,)) if kind else b"") + rlp.encode(tree))
+
+
+@settings(derandomize=True, deadline=None, max_examples=1000 * SIZE)
+@given(st.binary(max_size=300))
+def test_any_bytes(raw: bytes) -> None:
+    agree(raw)
+    agree(b"\x02" + raw)
+
+
+def test_the_longest_envelope() -> None:
+    overhead = len(envelope(2, data=bytes(2**16))) - 2**16
+    assert agree(envelope(2, data=bytes(MAX_ENVELOPE_BYTES - overhead)))
+    assert not agree(envelope(2, data=bytes(MAX_ENVELOPE_BYTES - overhead + 1)))
+    assert not agree(b"")
+
+
+def assert_equal(one: EnvelopeColumns, other: EnvelopeColumns) -> None:
+    for field in fields(EnvelopeColumns):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        assert left.dtype == right.dtype, field.name
+        assert left.shape == right.shape, field.name
+        assert np.array_equal(left, right), field.name
+
+
+def test_columns_are_the_twins() -> None:
+    rng = random.Random(1)
+    raws = [raw for raw, *_ in real_envelopes()[::7] + state_test_transactions()]
+    raws += [envelope(kind) for kind in TYPES] + [envelope(0, chain_id=None), envelope(1, to=b"")]
+    raws += [raw[:-1] + bytes((raw[-1] ^ rng.randrange(256),)) for raw in raws[::3]]
+    raws += [b"", b"\x02", encode_items(2, envelope_items(2) | {"r": 5})]
+    expected = decode_envelopes_in_python(raws)
+    assert set(expected.code.tolist()) == {0, Rule.S1}
+    for threads in (0, 1, 2, 7):
+        assert_equal(decode_envelopes(raws, threads), expected)
+
+
+def test_columns_of_nothing() -> None:
+    none = decode_envelopes([])
+    assert len(none) == 0
+    assert_equal(none, decode_envelopes_in_python([]))
+
+
+def test_senders_of_real_envelopes() -> None:
+    columns = decode_envelopes([raw for raw, _, _ in real_envelopes()])
+    assert not columns.code.any()
+    assert [row.tobytes() for row in columns.sender] == [sender for _, sender, _ in real_envelopes()]
+    assert [row.tobytes() for row in columns.txid] == [hashed for _, _, hashed in real_envelopes()]
