@@ -294,14 +294,14 @@ def _decompressed(frame: bytes, raw: int, name: str) -> bytes:
         return b""
     try:
         parameters = zstandard.get_frame_parameters(frame)
-        # A skippable frame has parameters, too: only the real magic is taken.
-        if frame[:4] != zstandard.FRAME_HEADER or parameters.content_size != raw or not raw or parameters.dict_id:
+        if parameters.content_size != raw or not raw or parameters.dict_id:
             raise Verdict(Rule.B1, f"frame {name}: zstd header", expected=raw, actual=parameters.content_size)
         if parameters.window_size > max(MAX_WINDOW, raw):
             raise Verdict(Rule.B1, f"frame {name}: window", expected=MAX_WINDOW, actual=parameters.window_size)
         data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=raw, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise Verdict(Rule.B1, f"frame {name}: {error}") from error
+    # A skippable frame states a size, too, and gives nothing.
     if len(data) != raw:
         raise Verdict(Rule.B1, f"frame {name}: raw bytes", expected=raw, actual=len(data))
     return data

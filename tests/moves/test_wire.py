@@ -304,6 +304,9 @@ def test_invalid_frames_that_lie_about_their_size() -> None:
     ):
         refusal(put_together(head, counts, frames, values=(raw, packed)))
     assert same(decode_block(put_together(head, counts, frames, values=(len(values), frame))), SMALL)
+    nothing = Block(header(), b"", Leaves.of([]), Moves.empty(), (), (), ())
+    for packed in (b"\0", zstandard.compress(b""), zstandard.compress(b"") + b"more"):
+        refusal(put_together(*taken_apart(encode_block(nothing)), codes=(0, packed)))
 
 
 def test_invalid_window() -> None:
