@@ -28,6 +28,7 @@ __all__ = [
     "keccak256",
     "keccak256_many",
     "moves_roots",
+    "recover_authorities",
     "tree_root",
 ]
 
@@ -229,6 +230,9 @@ def decode_envelope(raw: bytes) -> tuple[object, ...] | None:
 
 def decode_envelopes(envelopes: list[bytes], threads: int) -> dict[str, bytes]:
     """The columns of manaflow.evm.envelopes.EnvelopeColumns by name; `threads`: 0 for all."""
+
+def recover_authorities(raw: bytes) -> list[bytes | None] | None:
+    """The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 refuses the bytes."""
 
 def moves_roots(
     mask: NDArray[np.uint8],

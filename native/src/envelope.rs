@@ -285,7 +285,16 @@ fn recovered(signed: &SignedAuthorization) -> RecoveredAuthorization {
 
 /// Adds this module's functions to `manaflow._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_function(wrap_pyfunction!(decode_envelope, m)?)
+    m.add_function(wrap_pyfunction!(decode_envelope, m)?)?;
+    m.add_function(wrap_pyfunction!(recover_authorities, m)?)
+}
+
+/// The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 refuses the bytes.
+#[pyfunction]
+fn recover_authorities<'py>(py: Python<'py>, raw: &[u8]) -> Option<Vec<Option<Bound<'py, PyBytes>>>> {
+    let envelope = Envelope::decode(raw).ok()?;
+    let authority = |signed| recover_authority(signed).map(|authority| PyBytes::new(py, authority.as_slice()));
+    Some(envelope.authorizations.iter().map(authority).collect())
 }
 
 /// The fields of EthereumTransaction in manaflow/moves/envelopes.py, in their order, or None if S1 refuses the bytes.

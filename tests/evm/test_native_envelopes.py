@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from manaflow import _native
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes, decode_envelopes_in_python
-from manaflow.moves.envelopes import CURVE_ORDER, MAX_ENVELOPE_BYTES, decode_envelope
+from manaflow.moves.envelopes import CURVE_ORDER, MAX_ENVELOPE_BYTES, decode_envelope, recover_authority
 from tests.builders import (
+    OTHER_KEY,
     TO,
     TYPES,
     Tree,
+    address_of,
+    authorization,
     encode_items,
     envelope,
     envelope_items,
@@ -153,6 +156,29 @@ def test_the_longest_envelope() -> None:
     assert agree(envelope(2, data=bytes(MAX_ENVELOPE_BYTES - overhead)))
     assert not agree(envelope(2, data=bytes(MAX_ENVELOPE_BYTES - overhead + 1)))
     assert not agree(b"")
+
+
+def test_authorities_are_the_twins() -> None:
+    for raw, _, signers in state_test_transactions():
+        assert _native.recover_authorities(raw) == list(signers)
+    chain_id, address, nonce, y_parity, r, s = authorization()
+    tuples = [
+        [chain_id, address, nonce, y_parity, r, s],
+        [chain_id, address, nonce, 1 - y_parity, r, s],
+        [chain_id, address, nonce, 1 - y_parity, r, CURVE_ORDER - s],
+        [chain_id, address, nonce, y_parity + 2, r, s],
+        [chain_id, address, nonce, y_parity + 27, r, s],
+        *([chain_id, address, nonce, y_parity, odd, s] for odd in (0, 1, 5, CURVE_ORDER - 1, CURVE_ORDER)),
+        *([chain_id, address, nonce, y_parity, r, odd] for odd in (0, 1, *ODD_SCALARS)),
+        *([odd, address, nonce, y_parity, r, s] for odd in (0, 127, 128, 2**256 - 1)),
+        *([chain_id, address, odd, y_parity, r, s] for odd in (0, 127, 128, 2**64 - 1)),
+    ]
+    raw = envelope(4, authorizations=tuples)
+    expected = [recover_authority(one) for one in decode_envelope(raw).authorizations]
+    assert expected[0] == address_of(OTHER_KEY)
+    assert expected[2:6] == [None] * 4
+    assert _native.recover_authorities(raw) == expected
+    assert _native.recover_authorities(raw[:-1]) is None
 
 
 def assert_equal(one: EnvelopeColumns, other: EnvelopeColumns) -> None:
