@@ -41,6 +41,13 @@ def test_uses_exactly_the_rows_locations(case: Case, engine: Executor) -> None:
         assert after[location] == value, written(location)
 
 
+@by_case
+def test_engines_agree(case: Case) -> None:
+    """Status, gas, logs, values and codes; with one engine alone there is nothing to compare."""
+    first, *others = [engine.execute(case.job) for engine in ENGINES]
+    assert all(execution == first for execution in others)
+
+
 @by_engine
 @by_case
 def test_needs_no_more_than_it_uses(case: Case, engine: Executor) -> None:

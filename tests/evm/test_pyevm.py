@@ -18,7 +18,24 @@ from manaflow.evm.pyevm.state import jump_destinations
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Mark
 from manaflow.rules.config import Fork
-from tests.evm.crafting import ETHER, NUMBER, OTHER, SENDER, THIRD, TO, Account, asm, call, case, create, store, word
+from tests.evm.crafting import (
+    ETHER,
+    NAMES,
+    NUMBER,
+    OTHER,
+    SENDER,
+    THIRD,
+    TO,
+    Account,
+    asm,
+    call,
+    case,
+    create,
+    designation,
+    sign_authorization,
+    store,
+    word,
+)
 from tests.evm.engines import ENGINES
 
 EXECUTOR = PyEvmExecutor()
@@ -80,6 +97,31 @@ def test_gas_refund_is_a_fifth_at_most() -> None:
     filled = {TO: Account(0, 1, clearing, dict.fromkeys(range(10), 1))}
     spent = 21_000 + 10 * (6 + 5_000)
     assert run(clearing, accounts=filled).gas_used == spent - spent // 5
+
+
+@by_engine
+def test_gas_of_authorizations(engine: PyEvmExecutor) -> None:
+    """25,000 each, of which 12,500 come back for an authority that is not empty."""
+    tuples = (sign_authorization(), sign_authorization(nonce=1))
+    spending = b"\x5b" * 100_000  # so that a fifth of the gas is more than the refund
+    for authority, refund in ((Account(), 12_500), (Account(1), 25_000)):
+        with_refund = job(spending, authorizations=tuples, accounts={NAMES["authority"]: authority})
+        assert engine.execute(with_refund).gas_used == 21_000 + 50_000 + 100_000 - refund
+
+
+@by_engine
+@pytest.mark.parametrize(("fork", "gas"), [(Fork.PARIS, 53_132), (Fork.SHANGHAI, 53_136), (Fork.PRAGUE, 53_136)])
+def test_gas_of_initcode(fork: Fork, gas: int, engine: PyEvmExecutor) -> None:
+    assert engine.execute(job(b"", fork=fork, to=b"", data=bytes(33))).gas_used == gas
+
+
+@by_engine
+def test_initcode_of_the_senders_delegate_is_paid_once(engine: PyEvmExecutor) -> None:
+    accounts = {SENDER: Account(ETHER, 5, designation(OTHER)), OTHER: Account(0, 1, create())}
+    plain = engine.execute(job(b"", to=SENDER, accounts=accounts)).gas_used
+    accounts[OTHER] = Account(0, 1, asm(64, 0, 0, "CREATE", "POP"))
+    # 64 bytes of initcode: 2 words of 2 gas, 2 words of memory of 3 gas.
+    assert engine.execute(job(b"", to=SENDER, accounts=accounts)).gas_used == plain + 4 + 6
 
 
 def test_floor_gas_from_prague() -> None:
