@@ -1,7 +1,7 @@
 """A synthetic producer: small valid chains of profile `ethereum`, for tests of what needs no execution.
 
-Every transaction is a real signed legacy transfer; its moves are those of a transfer, and the caller may add moves on storage
-and codes, which mode `moves` judges like any other. Everything follows from the seed.
+Every transaction is a real signed legacy transfer; its moves are those of a transfer, and the caller may add moves on
+storage and codes, which mode `moves` judges like any other. Everything follows from the seed.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ class State:
             moves.append(Move(UNSIGNED, location[0], number, location[1], location[2], prev, after[location]))
         for location in references:
             number, prev = self.cells.get(location, (0, ZERO32))
-            moves.append(
-                Move(UNSIGNED | Mask.REFERENCE, location[0], number, location[1], location[2], prev, prev)
-            )
+            moves.append(Move(UNSIGNED | Mask.REFERENCE, location[0], number, location[1], location[2], prev, prev))
         for location in consumes:
             self.cells[location] = (self.next_number, after[location])
             self.next_number += 1
@@ -131,7 +129,7 @@ class Chain:
         hashing: Hashing = PYTHON,
         codes: Sequence[bytes] = (),
     ) -> None:
-        """`slots`: storage cells that genesis gives one contract; `codes`: codes of contracts of their own in genesis."""
+        """`slots`: storage cells that genesis gives one contract; `codes`: each a contract of genesis."""
         self.config = config or chain_config()
         self.hashing, self.state = hashing, State()
         self.keys = [key_of(i) for i in range(accounts)]
@@ -163,7 +161,8 @@ class Chain:
             seen_parent_hash=ZERO32, coinbase=ZERO20, timestamp=999, gas_limit=30_000_000, gas_used=15_000_000,
             base_fee=10**9, prevrandao=ZERO32, blob_gas_used=self._blob_target(), excess_blob_gas=0,
             parent_beacon_root=ZERO32, extra_data=b"", transactions_root=ZERO32, codes_root=ZERO32,
-            withdrawals_root=ZERO32, history_root=trees.EMPTY_ROOT, first_cell=1, cells=0, transactions=0, codes=0, fees=0,
+            withdrawals_root=ZERO32, history_root=trees.EMPTY_ROOT, first_cell=1, cells=0, transactions=0, codes=0,
+            fees=0,
         )  # fmt: skip
         txids = [
             system_txid(SystemKind.GENESIS, self.config.chain_id, self.config.genesis_number, i)

@@ -1,7 +1,7 @@
 """The state rule read from the head down to genesis, with no index (docs/SPEC.md, section 6, "The chain backwards").
 
-Each move demands that its cell was made earlier, at its location, with its value. Walking down, a creation discharges the
-demand on its number; whatever is still demanded below genesis was never made.
+Each move demands that its cell was made earlier, at its location, with its value. Walking down, a creation discharges
+the demand on its number; whatever is still demanded below genesis was never made.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Backwards:
-    """The demands of all blocks seen so far. Feed it blocks from the head down; after a Verdict it is of no more use."""
+    """The demands of all blocks seen so far. Feed it blocks from the head down; a Verdict ends it."""
 
     config: ChainConfig
     child: Header | None = None
@@ -54,7 +54,7 @@ class Backwards:
     """Locations that a later move says were never written."""
 
     def take(self, block: Block) -> Progress:
-        """Walk over one block, last transaction first. Raises Verdict (B2, B3, V1 to V4) with the place in this block."""
+        """Walk over one block, last transaction first. Raises Verdict (B2, B3, V1 to V4) and its place here."""
         self._link(block)
         offsets = block.leaves.move_offsets().tolist()
         first_cells = _first_cells(block)
@@ -70,7 +70,7 @@ class Backwards:
         return Progress(block.header.number, block.hash, len(block.moves), len(self.demands))
 
     def finish(self) -> None:
-        """Below genesis nothing may be demanded. Raises Verdict (B2 if the chain ends elsewhere, V1 for a cell never made)."""
+        """Below genesis nothing is demanded. Raises Verdict: B2 if it ends elsewhere, V1 for a cell never made."""
         if self.child is None or self.child.number != self.config.genesis_number:
             number = None if self.child is None else self.child.number
             raise Verdict(
@@ -83,9 +83,7 @@ class Backwards:
     def _link(self, block: Block) -> None:
         header, child = block.header, self.child
         if header.config != self.config.hash:
-            raise Verdict(
-                Rule.B2, f"config of block {header.number}", expected=self.config.hash, actual=header.config
-            )
+            raise Verdict(Rule.B2, f"config of block {header.number}", expected=self.config.hash, actual=header.config)
         if child is None:
             return
         if block.hash != child.parent_hash:
@@ -161,10 +159,10 @@ class _Rows:
         return self._keys[53 * row : 53 * (row + 1)]
 
     def prev(self, row: int) -> bytes:
-        return self.moves.prev[row].tobytes()
+        return bytes(self.moves.prev[row])
 
     def next(self, row: int) -> bytes:
-        return self.moves.next[row].tobytes()
+        return bytes(self.moves.next[row])
 
 
 def _shown(key: _Key) -> str:
@@ -183,8 +181,8 @@ def _first_cells(block: Block) -> list[int]:
 def verify_backwards(blocks: Iterable[Block], config: ChainConfig) -> Iterator[Progress]:
     """Check the state rule over a whole chain, given from the head down to genesis; yields once per block.
 
-    The blocks' own rules (M, S, B) are not judged here, only that headers link and that every cell used was made, is used
-    with its own location and value, is consumed once and referenced before that, and that virgin means virgin.
+    The blocks' own rules (M, S, B) are not judged here, only that headers link and that every cell used was made, is
+    used with its own location and value, is consumed once and referenced before that, and that virgin means virgin.
     Raises Verdict (B2, B3, M4, V1 to V4).
     """
     walk = Backwards(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.chain import Chain, Transfer, chain_config, random_chain, with_move, word
+from chain import Chain, Transfer, chain_config, random_chain, with_move, word
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block
@@ -35,7 +35,7 @@ def replaced(blocks: list[Block], at: int, block: Block) -> list[Block]:
 
 @pytest.fixture
 def chain() -> Chain:
-    """Block 1 writes SLOT and reads VIRGIN; block 2 reads, then writes SLOT, and writes VIRGIN; block 3 reads and writes SLOT."""
+    """Blocks 1 to 3 write SLOT, the last two after reading it; VIRGIN is read in 1 and 2, then written in 2."""
     chain = Chain(slots=8)
     chain.seal([Transfer(0, 1, writes=((SLOT, word(50)),), reads=(VIRGIN, OTHER))])
     chain.seal(

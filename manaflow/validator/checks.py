@@ -1,0 +1,115 @@
+"""Everything that a block must fulfil by itself and beside its parent: rules B, S1 and M.
+
+Over columns each check finds the first offender data-parallel; the plain function of manaflow.rules then judges that
+one and words the verdict. The plain functions are the rules: a twin that refuses what they accept is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from manaflow.errors import Rule, Verdict
+from manaflow.evm.envelopes import decode_envelopes
+from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.block import Block
+from manaflow.moves.columns import I64, Leaves
+from manaflow.moves.hashing import Hashing
+from manaflow.moves.leaf import Leaf
+from manaflow.rules.bodies import check_b3_root, check_codes, check_withdrawals_root
+from manaflow.rules.config import ChainConfig
+from manaflow.rules.genesis import check_genesis
+from manaflow.rules.headers import check_b2, check_b6, check_b7
+from manaflow.rules.leaves import check_b3_counts
+from manaflow.rules.system import check_b8, expected_system_leaves
+from manaflow.validator.transactions import Ancestry, Transactions, check_transactions, refuse
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """A block that fulfils B, S1 and M, and what judging it has worked out."""
+
+    block: Block
+    code_hashes: tuple[bytes, ...]
+    """keccak-256 of each code of the body, in order."""
+    transactions: Transactions
+
+
+def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, threads: int = 0) -> Checked:
+    """Judge a block after genesis by B2 to B8, S1 and M1 to M6; V and X are not judged here.
+
+    Order: B2 B6 B7; counts, withdrawals, codes, B8, roots; then check_transactions. Raises Verdict at the first
+    offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0 for all.
+    """
+    check_header(block, ancestry)
+    code_hashes = check_counts(block)
+    config, header = ancestry.config, block.header
+    check_b8(config, header, _LeafRows(block.leaves), len(block.envelopes), block.withdrawals)
+    offsets = block.leaves.move_offsets()
+    check_roots(block, offsets, hashing)
+    opening, closing = expected_system_leaves(config, header, block.withdrawals)
+    kinds = dict(enumerate(kind for kind, _ in opening))
+    kinds |= dict(enumerate((kind for kind, _ in closing), len(block.leaves) - len(closing)))
+    envelopes = decode_envelopes(block.envelopes, threads)
+    transactions = Transactions(block, offsets, kinds, envelopes, len(opening), frozenset(code_hashes))
+    check_transactions(transactions, ancestry)
+    return Checked(block, code_hashes, transactions)
+
+
+def check_header(block: Block, ancestry: Ancestry) -> None:
+    """B2, B6 and B7."""
+    check_b2(ancestry.parent, block.header, ancestry.config)
+    check_b6(ancestry.parent, block.header, ancestry.config, ancestry.frontier)
+    check_b7(block.hash, block.signature, ancestry.config)
+
+
+def check_counts(block: Block) -> tuple[bytes, ...]:
+    """Counts of leaves, codes and moves; withdrawals and codes against roots (B3, B4). Returns the codes' hashes."""
+    check_b3_counts(block.header, len(block.leaves), len(block.codes))
+    _check_number_of_moves(block)
+    check_withdrawals_root(block.header, block.withdrawals)
+    return tuple(sorted(check_codes(block.header, block.codes)))
+
+
+def _check_number_of_moves(block: Block) -> None:
+    counted = int(block.leaves.move_offsets()[-1])
+    if counted != len(block.moves):
+        raise Verdict(Rule.B3, "number of moves", expected=counted, actual=len(block.moves))
+
+
+def check_roots(block: Block, offsets: I64, hashing: Hashing) -> None:
+    """B3: the moves root of every leaf and the transactions root are those of the body."""
+    roots = hashing.moves_roots(block.moves, offsets)
+    wrong = np.flatnonzero((roots != block.leaves.moves_root).any(axis=1))
+    if len(wrong):
+        t = int(wrong[0])
+        declared, computed = block.leaves.moves_root[t].tobytes(), roots[t].tobytes()
+        refuse(t, lambda: check_b3_root("moves root", declared, computed))
+    check_b3_root("transactions root", block.header.transactions_root, hashing.tree_root(block.leaves.encoded()))
+
+
+def check_genesis_block(config: ChainConfig, block: Block, hashing: Hashing = NATIVE) -> tuple[bytes, ...]:
+    """Everything about genesis, roots included. Returns the hashes of its codes."""
+    check_genesis(config, block)
+    check_roots(block, block.leaves.move_offsets(), hashing)
+    return tuple(sorted(check_codes(block.header, block.codes, is_genesis=True)))
+
+
+class _LeafRows(Sequence[Leaf]):
+    """Leaves as a sequence of objects, made as they are asked for."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        self._leaves = leaves
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+    @overload
+    def __getitem__(self, i: int) -> Leaf: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Leaf]: ...
+    def __getitem__(self, i: int | slice) -> Leaf | Sequence[Leaf]:
+        return self._leaves[i] if isinstance(i, int) else [self._leaves[k] for k in range(len(self))[i]]

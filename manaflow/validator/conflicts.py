@@ -1,0 +1,80 @@
+"""Why a move breaks V1 to V4: the plain rule over the move and what the archive holds. Runs only on refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from manaflow.errors import Failure, Rule, Verdict
+from manaflow.moves.block import Block
+from manaflow.moves.marks import Mask, Move
+from manaflow.rules.state import Placed, check_v1, check_v2, check_v3, check_v4
+from manaflow.validator.archive import Archive, Place, first_consume_at, maker_in, place_of
+
+
+def explain(verdict: Verdict, block: Block, archive: Archive) -> Verdict:
+    """The index's verdict on a move of `block`, worded by the plain rule: expected, actual, and who won a lost race.
+
+    `archive` holds the chain that `block` would extend. Raises Failure if the plain rule finds nothing wrong.
+    """
+    assert verdict.transaction is not None
+    assert verdict.move is not None
+    here = Place(block, verdict.transaction, verdict.move)
+    rules: dict[Rule, Callable[[Place, Archive], object]] = {
+        Rule.V1: _explain_v1,
+        Rule.V2: lambda place, chain: check_v2(placed(place), placed(_consumer(place, chain))),
+        Rule.V3: lambda place, chain: check_v3(placed(place), placed(_consumer(place, chain))),
+        Rule.V4: lambda place, chain: check_v4(placed(place), placed(_writer(place, chain))),
+    }
+    if verdict.rule not in rules:
+        return verdict
+    try:
+        rules[verdict.rule](here, archive)
+    except Verdict as worded:
+        return worded.at(here.transaction, here.move)
+    raise Failure(f"internal error: the index and the archive disagree ({verdict})")
+
+
+def move_at(place: Place) -> Move:
+    """The move at a place, as an object."""
+    return place.block.moves[place.row]
+
+
+def placed(place: Place) -> Placed:
+    """A place as the plain rules take it."""
+    return Placed(move_at(place), (place.block.header.number, place.transaction, place.move), place.txid)
+
+
+def _explain_v1(here: Place, archive: Archive) -> None:
+    move, block = move_at(here), here.block
+    first_cell = int(block.leaves.first_cell[here.transaction])
+    inside = block.header.first_cell <= move.number < first_cell
+    made = maker_in(block, move.number) if inside else archive.maker(move.number)
+    check_v1(move, first_cell, None if made is None else move_at(made))
+
+
+def _consumer(here: Place, archive: Archive) -> Place:
+    """Who consumed the cell that the move at `here` names, before it."""
+    number, moves = move_at(here).number, here.block.moves
+    before = slice(0, here.row)
+    rows = np.flatnonzero((moves.number[before] == np.uint64(number)) & (moves.mask[before] & Mask.REFERENCE == 0))
+    found = place_of(here.block, int(rows[0])) if len(rows) else archive.consumer(number)
+    if found is None:
+        raise Failure(f"internal error: the index says that cell {number} is consumed, and no stored block consumes it")
+    return found
+
+
+def _writer(here: Place, archive: Archive) -> Place:
+    """Who first consumed the location that the move at `here` claims to be virgin."""
+    location = move_at(here).location
+    row = first_consume_at(here.block, location)
+    found = archive.first_writer(location)
+    if found is None and row is not None and row < here.row:
+        found = place_of(here.block, row)
+    if found is None:
+        raise Failure(
+            "the index takes a location that no block has written for another one (a collision of hashes): "
+            "build the state directory again, which draws a new key"
+        )
+    return found

@@ -1,0 +1,125 @@
+"""X0 to X4 of a whole block, each transaction alone and all in parallel (mode `execute`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from manaflow._native import NOT_EXECUTED, Codes
+from manaflow.errors import Failure, Rule, Verdict
+from manaflow.evm.calls import calls_of
+from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
+from manaflow.evm.executor import Executor, Job, SystemCall
+from manaflow.evm.isolated import execute_alone, job_of
+from manaflow.evm.native import MAX_CODES, RevmExecutor, execute_block
+from manaflow.moves.block import Block
+from manaflow.moves.columns import I64, U8
+from manaflow.moves.envelopes import EthereumTransaction, decode_envelope
+from manaflow.moves.leaf import SystemKind
+from manaflow.moves.marks import ZERO32, Mark, Move
+from manaflow.rules.config import ChainConfig
+from manaflow.rules.system import expected_system_leaves
+
+CodeOf = Callable[[bytes], bytes | None]
+"""Code bytes by keccak-256; None if they are not known."""
+
+
+class BlockExecution:
+    """Executes blocks natively. Codes are analysed once and kept from block to block."""
+
+    def __init__(self, config: ChainConfig, threads: int = 0) -> None:
+        """`threads`: how many at most, 0 for all."""
+        self.config, self.threads = config, threads
+        self._codes = Codes()
+        self._revm = RevmExecutor()
+
+    def run(self, block: Block, senders: U8, code_of: CodeOf, order: I64 | None = None) -> U8:
+        """uint8[t]: 0 or the number of the first rule of X0 to X4 that a leaf breaks; NOT_EXECUTED if not in `order`.
+
+        senders: uint8[t, 20], zeros for system leaves; `order`: int64, leaves in any order, None for all. The block is
+        after genesis and fulfils B, S1 and M. Raises Failure if a code is missing, Unsupported for what no rule holds.
+        """
+        self._load_codes(block, code_of)
+        environment, calls = environment_of(block.header, self.config), calls_of(self.config, block)
+        return execute_block(
+            environment, block.moves, block.leaves, calls, senders, self._codes, order=order, threads=self.threads
+        )
+
+    def check(self, block: Block, senders: U8, code_of: CodeOf) -> None:
+        """Raises the Verdict of the first transaction that breaks X0 to X4."""
+        results = self.run(block, senders, code_of)
+        for t in np.flatnonzero(results)[:1].tolist():
+            raise self.verdict(block, t, senders[t].tobytes(), code_of, int(results[t]))
+
+    def verdict(self, block: Block, t: int, sender: bytes, code_of: CodeOf, found: int) -> Verdict:
+        """Why transaction t is refused: executed once more, rule after rule. `found`: the number that `run` gave."""
+        assert found != NOT_EXECUTED
+        verdict = judge_alone(self._revm, self.config, block, t, sender, self._with_body(block, code_of))
+        if verdict is None:
+            name = Rule(found).name
+            raise Failure(
+                f"internal error: the block's execution refuses transaction {t} by {name}, alone it is accepted"
+            )
+        return verdict
+
+    def _load_codes(self, block: Block, code_of: CodeOf) -> None:
+        """Every code that a cell of the block names before it is used, as far as it is known, into the native cache."""
+        if len(self._codes) > MAX_CODES:
+            self._codes = Codes()
+        named = block.moves.prev[block.moves.mark == Mark.CODE].tobytes()
+        with_body = self._with_body(block, code_of)
+        for code_hash in {named[i : i + 32] for i in range(0, len(named), 32)}:
+            if code_hash != ZERO32 and code_hash not in self._codes and (code := with_body(code_hash)) is not None:
+                self._codes.add(code)
+
+    def _with_body(self, block: Block, code_of: CodeOf) -> CodeOf:
+        """Codes of the block's own body, then those that are known."""
+        body = Codes()
+        for code in block.codes:
+            body.add(code)
+
+        def known(code_hash: bytes) -> bytes | None:
+            found = body.get(code_hash)
+            return code_of(code_hash) if found is None else found
+
+        return known
+
+
+def kinds_of(config: ChainConfig, block: Block) -> list[SystemKind | None]:
+    """The kind of each leaf of a block after genesis that fulfils B8; None for a signed transaction."""
+    opening, closing = expected_system_leaves(config, block.header, block.withdrawals)
+    signed: list[SystemKind | None] = [None] * len(block.envelopes)
+    return [*(kind for kind, _ in opening), *signed, *(kind for kind, _ in closing)]
+
+
+def alone(config: ChainConfig, block: Block, t: int, sender: bytes, code_of: CodeOf) -> tuple[Job, list[Move]] | None:
+    """Transaction t as a job, and its moves; None for what executes nothing (withdrawals). Raises Verdict(S1)."""
+    kinds, offsets = kinds_of(config, block), block.leaves.move_offsets()
+    kind = kinds[t]
+    if kind in (SystemKind.WITHDRAWALS, SystemKind.FEES):
+        return None
+    moves = block.moves.take(int(offsets[t]), int(offsets[t + 1])).objects()
+    named = {m.prev for m in moves if m.mark == Mark.CODE and m.prev != ZERO32}
+    codes = {code_hash: code for code_hash in named if (code := code_of(code_hash)) is not None}
+    call: EthereumTransaction | SystemCall
+    if kind is None:
+        call = decode_envelope(block.envelopes[t - kinds.index(None)])
+    else:
+        call, sender = system_call(kind, block.header), SYSTEM_ADDRESS
+    return job_of(environment_of(block.header, config), call, sender, block.leaves[t], moves, codes), moves
+
+
+def judge_alone(
+    executor: Executor, config: ChainConfig, block: Block, t: int, sender: bytes, code_of: CodeOf
+) -> Verdict | None:
+    """Transaction t by X0 to X4, executed alone: its verdict, or None. Raises Failure as executors do."""
+    made = alone(config, block, t, sender, code_of)
+    if made is None:
+        return None
+    job, moves = made
+    try:
+        execute_alone(executor, job, moves, block.leaves[t].outcome)
+    except Verdict as verdict:
+        return verdict.at(t)
+    return None

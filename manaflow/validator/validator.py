@@ -1,0 +1,333 @@
+"""The validator: imports sealed blocks, takes them back, answers what it holds (docs/SPEC.md, sections 6, 8 and 10).
+
+Everything of one block is one write transaction of the store; a block is acknowledged after the commit, and memory
+follows only then. A refused block changes nothing. One process owns a state directory, one thread uses a validator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from manaflow.errors import Failure, ManaflowError, StorageFailure, Verdict
+from manaflow.evm.native_hashing import NATIVE, NativeHashing
+from manaflow.moves import trees
+from manaflow.moves.block import Block
+from manaflow.moves.header import Header
+from manaflow.moves.wire import GenesisFile, decode_block, encode_block
+from manaflow.rules.bodies import ancestor_leaf, is_header_source
+from manaflow.rules.config import ChainConfig
+from manaflow.validator.archive import Archive, Canonical
+from manaflow.validator.checks import Checked, check_block, check_genesis_block
+from manaflow.validator.conflicts import explain
+from manaflow.validator.execution import BlockExecution
+from manaflow.validator.index import Index
+from manaflow.validator.integrity import check_chain
+from manaflow.validator.netting import NetEffect
+from manaflow.validator.store import ROOM, Store, Table, Transaction
+from manaflow.validator.transactions import Ancestry
+
+_CONFIG, _ANCESTORS = b"chain config", b"chain ancestors"
+_ANCESTOR_BYTES: Final = 40
+_ROOM_A_MOVE: Final = 256
+"""Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
+
+
+class Mode(StrEnum):
+    """How far a validator judges sealed blocks."""
+
+    MOVES = "moves"
+    """Signatures, moves and state; execution is left to challengers."""
+    EXECUTE = "execute"
+    """Also X0 to X4 of every transaction, in parallel, before the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """A block that is now on disk."""
+
+    number: int
+    hash: bytes
+    transactions: int
+    """Leaves, system transactions included."""
+    moves: int
+    cells: int
+    """Cells that the block makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """A state directory without faults."""
+
+    blocks: int
+    """Canonical blocks, genesis included."""
+    live: int
+    """Live cells; equal to the number of touched locations."""
+    cells: int
+    """Cells ever made."""
+    codes: int
+
+
+class Validator:
+    """One state directory, opened. Use `create` once, then `open`; close it, or use it as a context manager."""
+
+    def __init__(self, store: Store, mode: Mode, threads: int) -> None:
+        self.mode, self.threads = mode, threads
+        self._store, self._hashing = store, NativeHashing(threads)
+        with store.read() as txn:
+            self.config, self._ancestors = _load_chain(txn)
+        self._execution = BlockExecution(self.config, threads)
+        self._load()
+
+    @classmethod
+    def open(cls, path: Path | str, *, mode: Mode | str = Mode.MOVES, threads: int = 0) -> Validator:
+        """Open a state directory. threads: how many at most, 0 for all.
+
+        Raises Failure if there is none at `path`, Locked if another process owns it, StorageFailure if its files are
+        damaged or of a newer format.
+        """
+        if not (Path(path) / "data.mdb").is_file():
+            raise Failure(f"there is no state directory at {path}; create one from a genesis file")
+        return cls._with(Store.open(Path(path)), Mode(mode), threads)
+
+    @classmethod
+    def create(
+        cls, path: Path | str, genesis: GenesisFile, *, mode: Mode | str = Mode.MOVES, threads: int = 0
+    ) -> Validator:
+        """Make a state directory from a genesis file, and open it.
+
+        Raises Verdict if genesis breaks a rule, Failure if its config or ancestors do not fit or `path` holds a chain.
+        """
+        config = ChainConfig.decode(genesis.config)
+        check_ancestors(config, genesis.ancestors)
+        code_hashes = check_genesis_block(config, genesis.block, NativeHashing(threads))
+        store = Store.open(Path(path))
+        try:
+            write_genesis(store, genesis, config, code_hashes)
+        except BaseException:
+            store.close()
+            raise
+        return cls._with(store, Mode(mode), threads)
+
+    @classmethod
+    def _with(cls, store: Store, mode: Mode, threads: int) -> Validator:
+        try:
+            return cls(store, mode, threads)
+        except BaseException:
+            store.close()
+            raise
+
+    def _load(self) -> None:
+        """Memory from the files: the head and the index."""
+        with self._store.read() as txn:
+            head = Archive(txn).head()
+        if head is None:
+            raise StorageFailure("the state directory has a chain config and no blocks")
+        self._index = Index.open(self._store, challenge_blocks=self.config.challenge_blocks)
+        if self._index.height != head.header.number:
+            raise StorageFailure(f"the head is block {head.header.number}, the index is at block {self._index.height}")
+        self._head = head
+
+    def close(self) -> None:
+        """Let go of the directory. Safe to call twice."""
+        self._store.close()
+
+    def __enter__(self) -> Validator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def head(self) -> tuple[Header, bytes]:
+        """Header and hash of the last block."""
+        return self._head.header, self._head.hash
+
+    @property
+    def index(self) -> Index:
+        """The index of the head's state; read it, do not write to it."""
+        return self._index
+
+    def block(self, key: int | bytes) -> Block | None:
+        """A stored block, by number (canonical) or by hash (also an undone one)."""
+        with self._store.read() as txn:
+            return Archive(txn).block(key)
+
+    def header(self, number: int) -> Header | None:
+        """The header of a canonical block."""
+        with self._store.read() as txn:
+            record = Archive(txn).canonical(number)
+        return None if record is None else record.header
+
+    def code(self, code_hash: bytes) -> bytes | None:
+        """The bytes of a code that some stored block brought, by keccak-256."""
+        with self._store.read() as txn:
+            return txn.get(Table.CODES, code_hash) if len(code_hash) == 32 else None
+
+    @contextmanager
+    def archive(self) -> Iterator[Archive]:
+        """The stored blocks, as of now. Keep it short: a growing map waits for it."""
+        with self._store.read() as txn:
+            yield Archive(txn)
+
+    def import_block(self, data: bytes | Block) -> ImportReport:
+        """Judge the next block by every rule of the mode; commit it if it fulfils them.
+
+        data: the block's file, or the block. Raises Verdict if it breaks a rule, Failure if it does not follow the
+        head, StorageFailure if it could not be written; then nothing has changed.
+        """
+        if isinstance(data, Block):
+            block, data = data, encode_block(data, self._hashing)
+        else:
+            block = decode_block(data, self._hashing)
+        self._check_follows(block)
+        ancestry = Ancestry(self.config, self._head.header, self._head.frontier(self.config.genesis_number), self._seen)
+        checked = check_block(block, ancestry, self._hashing, self.threads)
+        record = self._head.followed_by(block.header, self.config.genesis_number)
+        with self._all_or_nothing():
+            with self._store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
+                net = self._check_state(txn, checked)
+                if self.mode == Mode.EXECUTE:
+                    senders = checked.transactions.spread(checked.transactions.envelopes.sender)
+                    self._execution.check(block, senders, lambda code_hash: txn.get(Table.CODES, code_hash))
+                put_block(txn, record, data, dict(zip(checked.code_hashes, block.codes, strict=True)))
+                pending = self._index.apply(txn, block.header.number, net, block.leaves.txid)
+            self._index.accept(pending)
+            self._head = record
+        return ImportReport(block.header.number, record.hash, len(block.leaves), len(block.moves), block.header.cells)
+
+    def _check_follows(self, block: Block) -> None:
+        """The block is for the head. Anything else says nothing of the block."""
+        header, head = block.header, self._head
+        if header.parent_hash == head.hash:
+            return
+        named = f"block {header.number} (0x{block.hash.hex()})"
+        with self._store.read() as txn:
+            known = Archive(txn)
+            own, parent = known.canonical(header.number), known.data(header.parent_hash)
+        if own is not None and own.hash == block.hash:
+            raise Failure(f"{named} is in the chain already")
+        if parent is not None:
+            raise Failure(
+                f"{named} builds on 0x{header.parent_hash.hex()}, which is not the head (block {head.header.number}, "
+                f"0x{head.hash.hex()}): undo to it first"
+            )
+        raise Failure(f"the parent of {named} is unknown: 0x{header.parent_hash.hex()}")
+
+    def _seen(self, number: int) -> bytes | None:
+        """The hash that BLOCKHASH shows for a block before the head's parent (B5)."""
+        if not is_header_source(number, self.config):
+            return self._ancestors.get(number)
+        header = self.header(number + 1)
+        return None if header is None else header.seen_parent_hash
+
+    def _check_state(self, txn: Transaction, checked: Checked) -> NetEffect:
+        """V1 to V4."""
+        block, offsets = checked.block, checked.transactions.offsets
+        try:
+            return self._index.check(txn, block.moves, offsets, block.header.first_cell)
+        except Verdict as verdict:
+            raise explain(verdict, block, Archive(txn)) from None
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Whatever stops a change half way, memory is what the files are.
+
+        A verdict or a plain failure comes before the commit. After a commit that failed, or an interrupt between commit
+        and memory, only the files say whether the change is in.
+        """
+        try:
+            yield
+        except StorageFailure:
+            self._reload()
+            raise
+        except ManaflowError:
+            raise
+        except BaseException:
+            self._reload()
+            raise
+
+    def _reload(self) -> None:
+        self._store.reopen()
+        self._load()
+
+    def undo_block(self) -> int:
+        """Take the head back; returns its number. The block stays stored by its hash and may be imported again.
+
+        Raises Failure for genesis, and for a block that the index's journal no longer holds.
+        """
+        head = self._head
+        if head.header.number == self.config.genesis_number:
+            raise Failure("genesis cannot be undone")
+        with self._all_or_nothing():
+            with self._store.write() as txn:
+                archive = Archive(txn)
+                before = archive.canonical(head.header.number - 1)
+                if before is None:
+                    raise StorageFailure(f"the canonical record of block {head.header.number - 1} is missing")
+                pending = self._index.undo(txn, head.header.number)
+                archive.uncanonical(head.header)
+            self._index.accept(pending)
+            self._head = before
+        return head.header.number
+
+    def check(self) -> CheckReport:
+        """Read everything and compare: the index with itself, headers, blocks and codes with each other.
+
+        Raises StorageFailure at the first thing that does not fit.
+        """
+        self._index.verify()
+        with self._store.read() as txn:
+            blocks, codes = check_chain(txn, self.config, self._head)
+        return CheckReport(blocks, self._index.tip.live, self._index.next_number - 1, codes)
+
+
+def check_ancestors(config: ChainConfig, ancestors: Sequence[tuple[int, bytes]]) -> None:
+    """The ancestors are those that the config commits to (B5). Raises Failure."""
+    numbers = [number for number, _ in ancestors]
+    if len(ancestors) != config.ancestors or numbers != sorted(set(numbers)):
+        raise Failure(f"{len(ancestors)} ancestors, ascending; the config has {config.ancestors}")
+    if numbers and numbers[-1] >= config.genesis_number - 1:
+        raise Failure(f"ancestor {numbers[-1]} is not before genesis's parent, {config.genesis_number - 1}")
+    if trees.root([ancestor_leaf(*ancestor) for ancestor in ancestors]) != config.ancestors_root:
+        raise Failure("the ancestors are not those of the config's tree")
+
+
+def write_genesis(store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes]) -> None:
+    """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
+    with store.read() as txn:
+        if txn.get(Table.META, _CONFIG) is not None:
+            raise Failure(f"{store.path} holds a chain already")
+    index = Index.open(store, challenge_blocks=config.challenge_blocks)
+    block, data = genesis.block, encode_block(genesis.block, NATIVE)
+    with store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
+        txn.put(Table.META, _CONFIG, genesis.config)
+        rows = (ancestor_leaf(*ancestor) for ancestor in genesis.ancestors)
+        txn.put(Table.META, _ANCESTORS, b"".join(rows))
+        net = index.check(txn, block.moves, block.leaves.move_offsets(), block.header.first_cell)
+        record = Canonical(block.hash, block.header, ())
+        put_block(txn, record, data, dict(zip(code_hashes, block.codes, strict=True)))
+        index.apply(txn, config.genesis_number, net, block.leaves.txid)
+
+
+def put_block(txn: Transaction, record: Canonical, data: bytes, codes: Mapping[bytes, bytes]) -> None:
+    """Store a block as the canonical one, and its codes by hash (an undo leaves those)."""
+    Archive(txn).put(record, data)
+    for code_hash, code in codes.items():
+        if txn.view(Table.CODES, code_hash) is None:
+            txn.put(Table.CODES, code_hash, code)
+
+
+def _load_chain(txn: Transaction) -> tuple[ChainConfig, dict[int, bytes]]:
+    """The chain's config, and its ancestors by number."""
+    config, ancestors = txn.get(Table.META, _CONFIG), txn.get(Table.META, _ANCESTORS)
+    if config is None or ancestors is None:
+        raise Failure("the state directory holds no chain; create it from a genesis file")
+    if len(ancestors) % _ANCESTOR_BYTES:
+        raise StorageFailure("the stored ancestors are damaged")
+    rows = (ancestors[i : i + _ANCESTOR_BYTES] for i in range(0, len(ancestors), _ANCESTOR_BYTES))
+    return ChainConfig.decode(config), {int.from_bytes(row[:8], "big"): row[8:] for row in rows}
