@@ -1,0 +1,300 @@
+"""The cell index: is each cell that a block names there, and as claimed (rules V1 to V4)? docs/SPEC.md, section 10.
+
+Seen from outside it is one map with conditional writes, keyed by (intx, mark, addr, slot); a block's writes all
+happen or none. Inside, the number names the key: `cells` knows mark, addr, slot and value by fingerprint, `births`
+the maker, `live` whether the cell is there, `touched` which locations were ever consumed from virgin.
+
+    with store.write() as txn:
+        net = index.check(txn, moves, offsets, first_cell, txids)      # raises Verdict; nothing has changed
+        pending = index.apply(txn, height, net, txids)
+        ...                                                            # whatever else belongs to the block
+    index.accept(pending)                                              # memory follows what is committed
+
+Memory changes only in `accept`. If anything in the `with` raises, the block has left no trace: drop the pending
+effect and go on. If the commit itself fails (StorageFailure out of the `with`, and the store refuses further use),
+the files alone say whether the block is in: `store.reopen()`, then `Index.open(store)` anew. One block per
+transaction; one thread at a time.
+
+A refusal of a valid block by a collision of hashes is possible and rare: a fingerprint never refuses a valid move; a
+new location meets one of the N touched ones with probability N / 2^80 (10^-6 over a lifetime of 1.6 billion). The
+cure is to build the index again, which draws a new key. A false acceptance needs a fingerprint to be met: 2^-64 a
+try, key unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from manaflow.errors import Failure, Rule, StorageFailure
+from manaflow.moves.columns import I64, U8, U32, U64, Moves
+from manaflow.validator import checkpoint
+from manaflow.validator.cells import Cells
+from manaflow.validator.checkpoint import Written
+from manaflow.validator.journal import Record, load_record, records
+from manaflow.validator.kernels import PARALLEL, hashing, sets
+from manaflow.validator.memory import Memory
+from manaflow.validator.netting import Columns, NetEffect
+from manaflow.validator.shape import Keys, Shape, Tip
+from manaflow.validator.store import Store, Table, Transaction, number_key
+
+KEEP_BLOCKS: Final = 64
+"""Blocks that can be undone at least."""
+_SHAPE, _KEYS, _TIP = b"index shape", b"index keys", b"index tip"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """A block written in the open transaction; for `accept` after its commit."""
+
+    tip: Tip
+    record: Record
+    written: Written
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Undone:
+    """A block taken back in the open transaction; for `accept` after its commit."""
+
+    tip: Tip
+    record: Record
+    live: U64
+
+
+class Index:
+    """The index of one store. Made with `Index.open`."""
+
+    def __init__(self, store: Store, shape: Shape, keys: Keys, tip: Tip, keep_blocks: int) -> None:
+        self.store, self.shape, self.keys, self.tip, self.keep_blocks = store, shape, keys, tip, keep_blocks
+        self.memory = Memory(shape)
+        self.cells = Cells(store, shape)
+
+    @classmethod
+    def open(
+        cls, store: Store, *, challenge_blocks: int = 0, shape: Shape | None = None, keys: Keys | None = None
+    ) -> Index:
+        """The index in `store`, made if there is none; pages are read and `recent` is replayed over them.
+
+        challenge_blocks: undo reaches max(64, challenge_blocks) blocks back. shape and keys count only when it is made.
+        Raises StorageFailure if what is stored is damaged.
+        """
+        with store.read() as txn:
+            known = txn.get(Table.META, _TIP) is not None
+        if not known:
+            cls._create(store, shape or Shape(), keys or Keys.draw())
+        with store.read() as txn:
+            stored = [txn.get(Table.META, name) or b"" for name in (_SHAPE, _KEYS, _TIP)]
+            index = cls(
+                store,
+                Shape.decode(stored[0]),
+                Keys.decode(stored[1]),
+                Tip.decode(stored[2]),
+                max(KEEP_BLOCKS, challenge_blocks),
+            )
+            index.memory = load_memory(txn, index.shape, index.tip)
+        return index
+
+    @staticmethod
+    def _create(store: Store, shape: Shape, keys: Keys) -> None:
+        with store.write() as txn:
+            Cells(store, shape).check_pages(txn)
+            for name, value in ((_SHAPE, shape.encode()), (_KEYS, keys.encode()), (_TIP, Tip().encode())):
+                txn.put(Table.META, name, value)
+
+    @property
+    def next_number(self) -> int:
+        """The first free cell number."""
+        return self.tip.next_number
+
+    @property
+    def height(self) -> int:
+        """Number of the last block applied; -1 before the first."""
+        return self.tip.height
+
+    def check(
+        self, txn: Transaction, moves: Moves, offsets: I64, first_cell: int, txids: U8 | None = None
+    ) -> NetEffect:
+        """Judge a block by V1 to V4 against the last committed state. Changes nothing.
+
+        moves: of the whole block; moves of transaction i are rows offsets[i] to offsets[i + 1] (int64[t + 1]).
+        first_cell: number of the first cell that the block makes; must be `next_number`.
+        txids: uint8[t, 32], only to name the winner of a lost race.
+        Raises Verdict of the lowest (transaction, move) that breaks a rule: V1 before V2, V3 and V4, except that a cell
+        spent before this block is V2 or V3 whatever the move claims of it.
+        """
+        if first_cell != self.next_number:
+            raise ValueError(f"the block's first cell is {first_cell}, the index's next number {self.next_number}")
+        with PARALLEL:
+            block = Columns(moves, offsets, first_cell, self.keys, self.shape.bucket_bits)
+            gone = block.check_inside()
+            ordered = block.sort_outside()
+            table = self.cells.table(txn, ordered, block.number, self.next_number)
+            spent = block.check_outside(ordered, table, self.shape.chunk_cells, self.memory.live)
+        virgin = block.check_virgin()
+        block.verdict[self._touched_rows(txn, virgin, block.bucket, block.low)] = Rule.V4
+        block.raise_first(txids)
+        first = virgin[block.made_at[virgin] >= 0]
+        births, makers = block.births()
+        return NetEffect(first_cell, block.made, spent, gone, block.bucket[first], block.low[first], births, makers)
+
+    def _touched_rows(self, txn: Transaction, ordered: I64, bucket: U64, low: U64) -> I64:
+        """Those of the rows, sorted by bucket, whose location was ever consumed from virgin."""
+        memory = self.memory
+        hits: I64 = sets.probe(memory.filters, ordered, bucket, low)
+        if not len(hits):
+            return hits
+        buckets = np.unique(bucket[hits]).astype(np.int64)
+        pages, starts = checkpoint.read_buckets(txn, buckets)
+        found: I64 = sets.in_pages(hits, bucket, low, buckets, pages, starts, memory.adds, memory.counts)
+        return found
+
+    def apply(self, txn: Transaction, height: int, net: NetEffect, txids: U8) -> Applied:
+        """Write a checked block: cells, births, record, the checkpoint's next slice, tip. Memory waits for `accept`.
+
+        txids: uint8[t, 32], of every transaction of the block.
+        """
+        tip = self.tip
+        if net.first_cell != tip.next_number or (tip.height >= 0 and height != tip.height + 1) or height < 0:
+            raise ValueError(f"block {height} from cell {net.first_cell} does not follow {tip}")
+        steps = checkpoint.slice_steps(self.shape, tip, len(net.low))
+        position = tip.position + steps
+        record = Record(
+            height, net.first_cell, len(net.fingerprints), net.spent, net.gone, net.bucket, net.low, position
+        )
+        self.cells.append(txn, net.first_cell, net.fingerprints)
+        self._write_births(txn, net, txids)
+        txn.put(Table.RECENT, number_key(height), record.encode())
+        written = checkpoint.advance(txn, self.memory, self.cells, tip, steps)
+        written.dropped = checkpoint.drop_records(txn, self.memory, height, position, self.keep_blocks)
+        after = Tip(height, record.stop, position, tip.live + record.grown, tip.touched + len(net.low))
+        txn.put(Table.META, _TIP, after.encode())
+        return Applied(after, record, written)
+
+    def _write_births(self, txn: Transaction, net: NetEffect, txids: U8) -> None:
+        if len(net.births):
+            rows = np.stack([net.births, self._hash_txids(txids[net.makers])], axis=1).astype("<u8")
+            txn.put(Table.BIRTHS, number_key(net.first_cell), rows.tobytes())
+
+    def _hash_txids(self, txids: U8) -> U64:
+        words: U32 = np.ascontiguousarray(txids).reshape(-1).view(np.uint32).reshape(len(txids), 8)
+        hashes: U64 = hashing.hash_txids(np.require(words, None, ["C", "A"]), self.keys.txid)
+        return hashes
+
+    def undo(self, txn: Transaction, height: int) -> Undone:
+        """Take back the last block, `height`. Memory waits for `accept`, as in `apply`.
+
+        Raises Failure if `recent` no longer holds it: deeper undo starts from a copy of the environment.
+        """
+        tip = self.tip
+        if height != tip.height:
+            raise ValueError(f"block {height} is not the last one, {tip.height}")
+        record = load_record(txn, height)
+        if record is None:
+            raise Failure(f"block {height} is too old to be undone from the journal; go back to a copy and replay")
+        live = self.memory.undone_live(record)
+        checkpoint.rewrite(txn, self.shape, record, tip, live)
+        self.cells.truncate(txn, record.first_cell, tip.next_number)
+        txn.delete(Table.BIRTHS, number_key(record.first_cell))
+        txn.delete(Table.RECENT, number_key(height))
+        before = replace(
+            tip,
+            height=height - 1,
+            next_number=record.first_cell,
+            live=tip.live - record.grown,
+            touched=tip.touched - len(record.low),
+        )
+        txn.put(Table.META, _TIP, before.encode())
+        return Undone(before, record, live)
+
+    def accept(self, pending: Applied | Undone) -> None:
+        """Let memory follow a transaction that is committed. Cannot fail for lack of anything but memory."""
+        self.tip = pending.tip
+        if isinstance(pending, Undone):
+            self.memory.undo(pending.record, pending.live)
+            self.cells.drop_addresses()
+            return
+        written, memory = pending.written, self.memory
+        memory.pages_written(written.buckets, written.hashes, written.starts)
+        memory.size_filters(pending.tip.touched)
+        for old in written.dropped:
+            memory.forget(old)
+        memory.apply(pending.record)
+        self.cells.drop_addresses(np.array(written.packed, np.uint64))
+
+    def is_live(self, number: int) -> bool:
+        """True if the cell of this number is there. Number 0 and numbers not born yet are not."""
+        return 0 < number < self.next_number and self.memory.is_live(number)
+
+    def matches(self, txn: Transaction, number: int, mark: int, addr: bytes, slot: bytes, value: bytes) -> bool:
+        """True if cell `number` (live or spent, unless packing dropped it) is of this location and has this value."""
+        if not 0 < number < self.next_number:
+            return False
+        block = self._single(number, mark, addr, slot, value)
+        stored = self.cells.stored(txn, number)
+        return stored is not None and stored == int(block.used[0])
+
+    def is_touched(self, txn: Transaction, mark: int, addr: bytes, slot: bytes) -> bool:
+        """True if the location was ever consumed from virgin: a claim of number 0 on it breaks V4."""
+        block = self._single(0, mark, addr, slot, bytes(32))
+        return len(self._touched_rows(txn, block.virgin, block.bucket, block.low)) > 0
+
+    def _single(self, number: int, mark: int, addr: bytes, slot: bytes, value: bytes) -> Columns:
+        moves = Moves(
+            np.array([128], np.uint8),
+            np.array([mark], np.uint8),
+            np.array([number], np.uint64),
+            *(np.frombuffer(part, np.uint8).reshape(1, -1) for part in (addr, slot, value, value)),
+        )
+        with PARALLEL:
+            return Columns(moves, np.array([0, 1], np.int64), self.next_number, self.keys, self.shape.bucket_bits)
+
+    def maker_matches(self, txn: Transaction, number: int, txid: bytes) -> bool:
+        """True if the transaction `txid` made cell `number` (V1 where a signature fixes intx)."""
+        if not 0 < number < self.next_number:
+            return False
+        found = txn.floor(Table.BIRTHS, number_key(number))
+        if found is None:
+            return False
+        rows = np.frombuffer(bytes(found[1]), "<u8").reshape(-1, 2)
+        row = int(np.searchsorted(rows[:, 0], np.uint64(number), side="right")) - 1
+        return int(rows[row, 1]) == int(self._hash_txids(np.frombuffer(txid, np.uint8).reshape(1, 32))[0])
+
+
+def load_memory(txn: Transaction, shape: Shape, tip: Tip) -> Memory:
+    """Memory from the pages and the records that are stored: read the pages, replay `recent` in order."""
+    memory = Memory(shape)
+    memory.reserve(tip.next_number)
+    for key, view in txn.items(Table.LIVE):
+        page = checkpoint.live_page_of(shape, key)
+        if page >= shape.live_pages(tip.next_number) or len(view) != shape.live_page_bytes:
+            raise StorageFailure(f"page {page} of the live bits is damaged")
+        memory.set_live_page(page, view)
+    memory.size_filters(tip.touched)
+    _load_filters(memory, txn.items(Table.TOUCHED))
+    memory.kept[:] = memory.live
+    expected = None
+    for record in records(txn):
+        if record.stop > tip.next_number or (expected is not None and record.height != expected):
+            raise StorageFailure(f"the journal record of block {record.height} does not fit its neighbours")
+        expected = record.height + 1
+        _replay(memory, record, tip)
+    return memory
+
+
+def _load_filters(memory: Memory, items: Iterable[tuple[bytes, memoryview]]) -> None:
+    for key, view in items:
+        bucket = int.from_bytes(key, "big")
+        if bucket >= memory.shape.buckets or len(view) % 8:
+            raise StorageFailure(f"bucket {bucket} of the touched locations is damaged")
+        hashes = np.frombuffer(bytes(view), np.uint64)
+        sets.build_filters(memory.filters, np.array([bucket]), hashes, np.array([0, len(hashes)]))
+
+
+def _replay(memory: Memory, record: Record, tip: Tip) -> None:
+    """Apply a record; of its locations only those that no page holds yet: a long journal would fill memory."""
+    memory.replay_bits(record)
+    waiting = checkpoint.is_written_since(memory.shape, record.bucket, record.position, tip.position) == 0
+    memory.add_touched(record.bucket[waiting], record.low[waiting])
+    memory.recent.append((record.height, record.first_cell, record.position))

@@ -1,0 +1,170 @@
+"""A block's moves against the rules V1 to V4, all at once, and the net effect that is left for the index.
+
+Cells that the block makes and consumes itself never get to live; their numbers and fingerprints exist all the same,
+so that a later move that names one is told V2 or V3, not V1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manaflow.errors import Rule, StorageFailure, Verdict
+from manaflow.moves.columns import I64, U8, U32, U64, Moves
+from manaflow.moves.marks import Mark, Mask
+from manaflow.validator.kernels import hashing, order, sources
+from manaflow.validator.shape import Keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetEffect:
+    """What a checked block changes in the index."""
+
+    first_cell: int
+    fingerprints: U64
+    """uint64[cells]: of every cell that it makes, in order."""
+    spent: U64
+    """uint64[s], ascending: numbers of cells from before the block that it consumes."""
+    gone: U64
+    """uint64[g], ascending: cells that it makes and consumes itself, counted from first_cell."""
+    bucket: U64
+    """uint64[f], ascending: buckets of the locations that it touches first,"""
+    low: U64
+    """uint64[f]: and the other 64 bits of their hashes."""
+    births: U64
+    """uint64[k]: the first cell of each transaction that makes cells,"""
+    makers: I64
+    """int64[k]: and the transaction."""
+
+
+class Columns:
+    """A block's moves as the kernels read them, each classified by where its cell comes from."""
+
+    def __init__(self, moves: Moves, offsets: I64, first_cell: int, keys: Keys, bucket_bits: int) -> None:
+        n = len(moves)
+        if len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 0).any():
+            raise ValueError("offsets must rise from 0 to the number of moves")
+        self.moves, self.offsets, self.first_cell, self.bucket_bits = moves, offsets, first_cell, bucket_bits
+        self.mark, self.number = _flat(moves.mark, np.uint8), _flat(moves.number, np.uint64)
+        self.addr, self.slot = _words(moves.addr), _words(moves.slot)
+        self.prev, self.next = _words(moves.prev), _words(moves.next)
+        self.kind, self.made_at = np.zeros(n, np.uint8), np.empty(n, np.int64)
+        self.verdict = np.zeros(n, np.uint8)
+        mask = _flat(moves.mask, np.uint8)
+        self.cells = int(sources.classify(mask, self.mark, self.number, offsets, first_cell, self.kind, self.made_at))
+        rows = sources.split(self.kind, self.made_at, self.cells, self.verdict)
+        self.makers, self.virgin, self.inside, self.outside = rows
+        self._hash(keys)
+
+    def _hash(self, keys: Keys) -> None:
+        n = len(self.kind)
+        self.used, self.made = np.zeros(n, np.uint64), np.zeros(self.cells, np.uint64)
+        self.bucket, self.low = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+        hashing.hash_block(
+            self.kind, self.made_at, self.number, self.mark, self.addr, self.slot, self.prev, self.next,
+            self.first_cell, keys.cell, keys.place, 64 - self.bucket_bits, self.used, self.made, self.bucket, self.low,
+        )  # fmt: skip
+
+    def check_inside(self) -> U64:
+        """V1 to V3 for cells of the block's own; returns those consumed, ascending, counted from first_cell."""
+        sources.check_inside(
+            self.inside, self.number, self.first_cell, self.makers, self.mark, self.addr, self.slot, self.prev,
+            self.next, self.verdict,
+        )  # fmt: skip
+        gone = sources.spend_inside(self.inside, self.number, self.first_cell, self.made_at, self.cells, self.verdict)
+        return np.flatnonzero(gone).astype(np.uint64)
+
+    def sort_outside(self) -> I64:
+        """Rows of outside moves by (number, row)."""
+        ordered: I64 = order.radix_order(self.outside, self.number, max(self.first_cell - 1, 1).bit_length())
+        return ordered
+
+    def check_outside(self, ordered: I64, table: U64, chunk_cells: int, live: U64) -> U64:
+        """V1 to V3 for cells from before the block; returns the numbers consumed, ascending."""
+        sources.check_outside(ordered, self.number, self.made_at, self.used, table, chunk_cells, live, self.verdict)
+        count = sources.spend_sorted(ordered, self.number, self.made_at, self.verdict)
+        spent: U64 = sources.spent_numbers(ordered, self.number, self.made_at, count)
+        return spent
+
+    def check_virgin(self) -> I64:
+        """V4 inside the block; returns the virgin rows by (bucket, low, row)."""
+        by_low = order.radix_order(self.virgin, self.low, 64)
+        ordered: I64 = order.radix_order(by_low, self.bucket, self.bucket_bits)
+        sources.spend_virgin(ordered, self.bucket, self.low, self.made_at, self.verdict)
+        if sources.collisions(ordered, self.bucket, self.low, self.mark, self.addr, self.slot):
+            raise StorageFailure("two locations have one hash: rebuild the index under a new key")
+        return ordered
+
+    def births(self) -> tuple[U64, I64]:
+        """First cells of the transactions that make cells, and the transactions."""
+        before = np.searchsorted(self.makers, self.offsets).astype(np.int64)
+        makes = np.flatnonzero(np.diff(before) > 0)
+        return before[makes].astype(np.uint64) + np.uint64(self.first_cell), makes
+
+    def raise_first(self, txids: U8 | None) -> None:
+        """Raise the verdict of the lowest move that breaks a rule, if any does."""
+        broken = np.flatnonzero(self.verdict)
+        if not len(broken):
+            return
+        row = int(broken[0])
+        transaction = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        verdict = self._describe(Rule(int(self.verdict[row])), row, transaction)
+        if txids is not None and verdict.rule is not Rule.V1:
+            before = self._winner(row)
+            verdict.winner = None if before is None else txids[before].tobytes()
+        raise verdict.at(transaction, row - int(self.offsets[transaction]))
+
+    def _describe(self, rule: Rule, row: int, transaction: int) -> Verdict:
+        number = int(self.number[row])
+        if rule is Rule.V1 and self.kind[row] == hashing.UNBORN:
+            own = self.first_cell + int(np.searchsorted(self.makers, self.offsets[transaction]))
+            return Verdict(rule, "the cell is not born yet", expected=f"a number below {own}", actual=number)
+        if rule is Rule.V1 and self.kind[row] == hashing.INSIDE:
+            made = self.moves[int(self.makers[number - self.first_cell])]
+            claim = self.moves[row]
+            if made.location != claim.location:
+                what, expected, actual = (
+                    "the cell is of another location",
+                    _shown(claim.location),
+                    _shown(made.location),
+                )
+            else:
+                what, expected, actual = "the cell has another value", "0x" + claim.prev.hex(), "0x" + made.next.hex()
+            return Verdict(rule, what, expected=expected, actual=actual)
+        if rule is Rule.V1:
+            return Verdict(rule, f"cell {number} is of another location or has another value")
+        if rule is Rule.V2:
+            return Verdict(rule, f"cell {number} is consumed already")
+        if rule is Rule.V3:
+            return Verdict(rule, f"a reference to cell {number} after its consume")
+        return Verdict(rule, "a virgin cell is claimed of a location that was consumed before")
+
+    def _winner(self, row: int) -> int | None:
+        """The transaction of this block that consumed the contested cell first, if it was one of this block."""
+        m = self.moves
+        same = (
+            (m.number[:row] == m.number[row])
+            & ((m.mask[:row] & Mask.REFERENCE) == 0)
+            & (m.mark[:row] != Mark.BLOCKHASH)
+        )
+        if not m.number[row]:
+            same &= m.mark[:row] == m.mark[row]
+            same &= (m.addr[:row] == m.addr[row]).all(axis=1) & (m.slot[:row] == m.slot[row]).all(axis=1)
+        rows = np.flatnonzero(same)
+        return int(np.searchsorted(self.offsets, rows[0], side="right")) - 1 if len(rows) else None
+
+
+def _flat(column: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    return np.require(column, dtype, ["C", "A"])
+
+
+def _words(column: U8) -> U32:
+    """uint32[n, width / 4] of uint8[n, width], aligned."""
+    n, width = column.shape
+    return np.require(np.ascontiguousarray(column).reshape(-1).view(np.uint32).reshape(n, width // 4), None, ["C", "A"])
+
+
+def _shown(location: tuple[int, bytes, bytes]) -> str:
+    return f"{chr(location[0])} 0x{location[1].hex()} slot 0x{location[2].hex()}"
