@@ -23,9 +23,9 @@ def explain(verdict: Verdict, block: Block, archive: Archive) -> Verdict:
     here = Place(block, verdict.transaction, verdict.move)
     rules: dict[Rule, Callable[[Place, Archive], object]] = {
         Rule.V1: _explain_v1,
-        Rule.V2: lambda place, chain: check_v2(placed(place), placed(_consumer(place, chain))),
-        Rule.V3: lambda place, chain: check_v3(placed(place), placed(_consumer(place, chain))),
-        Rule.V4: lambda place, chain: check_v4(placed(place), placed(_writer(place, chain))),
+        Rule.V2: lambda place, chain: check_v2(placed(place), placed(consumer_before(place, chain))),
+        Rule.V3: lambda place, chain: check_v3(placed(place), placed(consumer_before(place, chain))),
+        Rule.V4: lambda place, chain: check_v4(placed(place), placed(writer_before(place, chain))),
     }
     if verdict.rule not in rules:
         return verdict
@@ -47,14 +47,20 @@ def placed(place: Place) -> Placed:
 
 
 def _explain_v1(here: Place, archive: Archive) -> None:
-    move, block = move_at(here), here.block
-    first_cell = int(block.leaves.first_cell[here.transaction])
-    inside = block.header.first_cell <= move.number < first_cell
-    made = maker_in(block, move.number) if inside else archive.maker(move.number)
-    check_v1(move, first_cell, None if made is None else move_at(made))
+    made = maker_before(here, archive)
+    first_cell = int(here.block.leaves.first_cell[here.transaction])
+    check_v1(move_at(here), first_cell, None if made is None else move_at(made))
 
 
-def _consumer(here: Place, archive: Archive) -> Place:
+def maker_before(here: Place, archive: Archive) -> Place | None:
+    """Who made the cell that the move at `here` names; None if it is not born before that transaction."""
+    number, block = move_at(here).number, here.block
+    if number >= int(block.leaves.first_cell[here.transaction]):
+        return None
+    return maker_in(block, number) if number >= block.header.first_cell else archive.maker(number)
+
+
+def consumer_before(here: Place, archive: Archive) -> Place:
     """Who consumed the cell that the move at `here` names, before it."""
     number, moves = move_at(here).number, here.block.moves
     before = slice(0, here.row)
@@ -65,11 +71,11 @@ def _consumer(here: Place, archive: Archive) -> Place:
     return found
 
 
-def _writer(here: Place, archive: Archive) -> Place:
+def writer_before(here: Place, archive: Archive) -> Place:
     """Who first consumed the location that the move at `here` claims to be virgin."""
     location = move_at(here).location
     row = first_consume_at(here.block, location)
-    found = archive.first_writer(location)
+    found = archive.firstwriter_before(location)
     if found is None and row is not None and row < here.row:
         found = place_of(here.block, row)
     if found is None:

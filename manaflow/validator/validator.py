@@ -185,20 +185,31 @@ class Validator:
         else:
             block = decode_block(data, self._hashing)
         self._check_follows(block)
-        ancestry = Ancestry(self.config, self._head.header, self._head.frontier(self.config.genesis_number), self._seen)
-        checked = check_block(block, ancestry, self._hashing, self.threads)
+        checked = self._check_alone(block)
         record = self._head.followed_by(block.header, self.config.genesis_number)
         with self._all_or_nothing():
             with self._store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
                 net = self._check_state(txn, checked)
-                if self.mode == Mode.EXECUTE:
-                    senders = checked.transactions.spread(checked.transactions.envelopes.sender)
-                    self._execution.check(block, senders, lambda code_hash: txn.get(Table.CODES, code_hash))
+                self._check_execution(txn, checked)
                 put_block(txn, record, data, dict(zip(checked.code_hashes, block.codes, strict=True)))
                 pending = self._index.apply(txn, block.header.number, net, block.leaves.txid)
             self._index.accept(pending)
             self._head = record
         return ImportReport(block.header.number, record.hash, len(block.leaves), len(block.moves), block.header.cells)
+
+    def judge_block(self, block: Block) -> None:
+        """Judge the next block as import_block does, and change nothing. Raises Verdict, or Failure as import_block."""
+        self._check_follows(block)
+        checked = self._check_alone(block)
+        with self._store.read() as txn:
+            self._check_state(txn, checked)
+            self._check_execution(txn, checked)
+
+    def _check_alone(self, block: Block) -> Checked:
+        """B, S1 and M, beside the head."""
+        frontier = self._head.frontier(self.config.genesis_number)
+        ancestry = Ancestry(self.config, self._head.header, frontier, self._seen)
+        return check_block(block, ancestry, self._hashing, self.threads)
 
     def _check_follows(self, block: Block) -> None:
         """The block is for the head. Anything else says nothing of the block."""
@@ -232,6 +243,12 @@ class Validator:
             return self._index.check(txn, block.moves, offsets, block.header.first_cell)
         except Verdict as verdict:
             raise explain(verdict, block, Archive(txn)) from None
+
+    def _check_execution(self, txn: Transaction, checked: Checked) -> None:
+        """X0 to X4, in mode `execute`."""
+        if self.mode == Mode.EXECUTE:
+            senders = checked.transactions.spread(checked.transactions.envelopes.sender)
+            self._execution.check(checked.block, senders, lambda code_hash: txn.get(Table.CODES, code_hash))
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
