@@ -41,9 +41,7 @@ def check_x2(moves: Sequence[Move], uses: Iterable[Used]) -> None:
         before, left = (move.prev, move.prev) if use is None else (use.prev, use.next)
         if left != move.next:
             raise Verdict(Rule.X2, "value after the execution", move=i, expected=left, actual=move.next)
-        if (
-            before != move.prev
-        ):  # only at a slot of an account that the transaction creates, which is 0 whatever moves say
+        if before != move.prev:  # only at a slot of an account that the transaction creates: it is 0 by rule
             raise Verdict(Rule.X2, "value before the execution", move=i, expected=before, actual=move.prev)
     for use in after.values():
         if use.next != use.prev:
