@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import subprocess
 import sys
@@ -10,42 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rlp
 
 from manaflow import _native
-from manaflow._native import Codes, Environment, World
-from manaflow.errors import Rule, Undeclared, Unsupported, Verdict
+from manaflow._native import Codes, World
+from manaflow.errors import Rule, Verdict
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32
-
-ALICE, CONTRACT = b"\xa1" * 20, b"\xc0" * 20
-
-
-def environment(fork: int = 3, gas_limit: int = 30_000_000) -> Environment:
-    return Environment(1, fork, 100, 1_000, b"\xfe" * 20, gas_limit, 7, ZERO32, 0, 1, 9, 5007716, True)
-
-
-def word(value: int) -> bytes:
-    return value.to_bytes(32, "big")
-
-
-def run(code: bytes, cells: list[tuple[str, bytes, int, int]], fork: int = 3) -> _native.Execution:
-    """A system call of a contract with this code and the further cells (mark, addr, slot, value)."""
-    codes = Codes()
-    rows = [("c", CONTRACT, 0, int.from_bytes(codes.add(code), "big")), *cells]
-    return _native.execute(
-        environment(fork),
-        (CONTRACT, b""),
-        b"\xff" * 20,
-        0,
-        0,
-        "".join(mark for mark, _, _, _ in rows).encode(),
-        b"".join(addr for _, addr, _, _ in rows),
-        b"".join(word(slot) for _, _, slot, _ in rows),
-        b"".join(word(value) for _, _, _, value in rows),
-        codes,
-    )
-
+from tests.native.crafted import ALICE, CONTRACT, environment, word
 
 # ---- codes ----
 
@@ -66,14 +36,6 @@ def test_codes_are_found_by_their_hash() -> None:
 def test_any_bytes_are_a_code(code: str) -> None:
     codes = Codes()
     assert codes.get(codes.add(bytes.fromhex(code))) == bytes.fromhex(code)
-
-
-def test_a_delegation_is_plain_code_before_prague() -> None:
-    delegation = bytes.fromhex("ef0100") + b"\xdd" * 20
-    with pytest.raises(Undeclared) as caught:
-        run(delegation, [])
-    assert (caught.value.mark, caught.value.addr) == (b"c", b"\xdd" * 20)
-    assert run(delegation, [], fork=2).status == 0
 
 
 # ---- columns ----
@@ -160,22 +122,6 @@ def test_noise_is_judged_and_never_panics() -> None:
         assert verdict[0] in (0, Rule.X1, Rule.X2, Rule.X3, Rule.X4, Rule.M1, Rule.M4)
 
 
-def test_random_code_runs_or_is_refused() -> None:
-    source = random.Random(5)
-    cells = [(mark, ALICE, 0, 0) for mark in "bcn"] + [("b", CONTRACT, 0, 5), ("n", CONTRACT, 0, 1)]
-    for _ in range(300):
-        code = b"".join(source.choice([b"\x60\x01", b"\x73" + ALICE, source.randbytes(1)]) for _ in range(40))
-        with contextlib.suppress(Undeclared, Unsupported):
-            run(code, cells, fork=source.randrange(5))
-
-
-def test_a_balance_beyond_256_bits_stops_with_a_clear_error() -> None:
-    call = bytes.fromhex("6000600060006000600173") + ALICE + bytes.fromhex("5af100")
-    cells = [("b", CONTRACT, 0, 5), ("b", ALICE, 0, 2**256 - 1), ("c", ALICE, 0, 0)]
-    with pytest.raises(Unsupported, match="overflows 256 bits"):
-        run(call, cells)
-
-
 # ---- environment ----
 
 
@@ -187,27 +133,6 @@ def test_an_unknown_fork_is_refused() -> None:
 def test_numbers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(OverflowError):
         environment(gas_limit=2**64)
-
-
-# ---- logs ----
-
-
-@pytest.mark.parametrize("size", [0, 1, 31, 32, 55, 56, 255, 256, 300, 70_000])
-def test_logs_are_hashed_as_rlp(size: int) -> None:
-    """LOG2 of `size` bytes of memory, and twice LOG0 of a single byte below and above 0x80."""
-    log = b"\x62" + size.to_bytes(3, "big")
-    code = bytes.fromhex("60ff60ee") + log + bytes.fromhex("6000a2") + bytes.fromhex("60016000a0607f60005360016000a0")
-    code += bytes.fromhex("608060005360016000a000")
-    world, codes = World(), Codes()
-    sender = b"\xa9" * 20
-    world.load(b"cb", CONTRACT + sender, bytes(64), codes.add(code) + word(10**30))
-    fields = [0, 7, 3_000_000, CONTRACT, 0, b"", 37, 1, 1]
-    filled = world.fill(environment(), [rlp.encode(fields)], sender, {}, codes)
-    logs = [[CONTRACT, [word(0xEE), word(0xFF)], bytes(size)]]
-    logs += [[CONTRACT, [], data] for data in (b"\0", b"\x7f", b"\x80")]
-    assert filled.statuses == b"\1"
-    assert filled.logs == [rlp.encode(logs)]
-    assert filled.logs_hashes == keccak256(rlp.encode(logs))
 
 
 # ---- the stub ----
