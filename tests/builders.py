@@ -91,6 +91,12 @@ def envelope(kind: int, key: coincurve.PrivateKey = KEY, **changed: Tree) -> byt
     return encode_items(kind, envelope_items(kind, key, **changed))
 
 
+def r_beyond_the_order() -> int:
+    """A small r for which r + n is a point's x coordinate, so that recovery ids 2 and 3 would find a key too."""
+    n, p = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141, 2**256 - 2**32 - 977
+    return next(r for r in range(1, 100) if pow((r + n) ** 3 + 7, (p - 1) // 2, p) == 1)
+
+
 @cache
 def real_envelopes() -> tuple[tuple[bytes, bytes, bytes], ...]:
     """(envelope, sender, hash) of every transaction of the shared blocks."""

@@ -26,6 +26,7 @@ from tests.builders import (
     encode_items,
     envelope,
     envelope_items,
+    r_beyond_the_order,
     real_envelopes,
     state_test_transactions,
 )
@@ -133,6 +134,42 @@ def replaced(tree: Tree, place: tuple[int, ...], value: Tree) -> Tree:
     return [replaced(child, place[1:], value) if i == place[0] else child for i, child in enumerate(tree)]
 
 
+def prefixed(base: int, payload: bytes, form: str) -> bytes:
+    """An item, in the shortest form or a longer one ("digits": its length in digits; "zero": with a leading zero)."""
+    length = len(payload)
+    digits = length.to_bytes(max(1, (length.bit_length() + 7) // 8), "big")
+    if form == "shortest" and length < 56:
+        return bytes((base + length,)) + payload
+    digits = b"\0" + digits if form == "zero" else digits
+    return bytes((base + 55 + len(digits),)) + digits + payload
+
+
+def encoded(tree: Tree, place: tuple[int, ...] | None, form: str) -> bytes:
+    """RLP with the node at `place` in another form ("byte": a byte with a prefix); every length around it fits."""
+    here = form if place == () else "shortest"
+    if isinstance(tree, list):
+        below = [place[1:] if place and place[0] == i else None for i in range(len(tree))]
+        return prefixed(0xC0, b"".join(encoded(t, p, form) for t, p in zip(tree, below, strict=True)), here)
+    item = rlp.sedes.big_endian_int.serialize(tree) if isinstance(tree, int) else tree
+    if len(item) == 1 and item[0] < 0x80 and here == "shortest":
+        return item
+    return prefixed(0x80, item, "shortest" if here == "byte" else here)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("form", ["byte", "digits", "zero"])
+def test_each_node_in_a_longer_form(kind: int, form: str) -> None:
+    tree: Tree = list(envelope_items(kind, nonce=1).values())
+    canonical = rlp.encode(tree)
+    assert encoded(tree, None, form) == canonical
+    refused = 0
+    for place in [(), *places(tree)]:
+        raw = encoded(tree, place, form)
+        assert agree((bytes((kind,)) if kind else b"") + raw) == (raw == canonical)
+        refused += raw != canonical
+    assert refused >= (1 if form == "byte" else 8)
+
+
 @settings(derandomize=True, deadline=None, max_examples=500 * SIZE)
 @given(st.sampled_from(TYPES), st.data())
 def test_any_nodes_replaced(kind: int, data: st.DataObject) -> None:
@@ -168,6 +205,7 @@ def test_authorities_are_the_twins() -> None:
         [chain_id, address, nonce, 1 - y_parity, r, CURVE_ORDER - s],
         [chain_id, address, nonce, y_parity + 2, r, s],
         [chain_id, address, nonce, y_parity + 27, r, s],
+        [chain_id, address, nonce, 2, r_beyond_the_order(), s],
         *([chain_id, address, nonce, y_parity, odd, s] for odd in (0, 1, 5, CURVE_ORDER - 1, CURVE_ORDER)),
         *([chain_id, address, nonce, y_parity, r, odd] for odd in (0, 1, *ODD_SCALARS)),
         *([odd, address, nonce, y_parity, r, s] for odd in (0, 127, 128, 2**256 - 1)),
@@ -176,7 +214,7 @@ def test_authorities_are_the_twins() -> None:
     raw = envelope(4, authorizations=tuples)
     expected = [recover_authority(one) for one in decode_envelope(raw).authorizations]
     assert expected[0] == address_of(OTHER_KEY)
-    assert expected[2:6] == [None] * 4
+    assert expected[2:7] == [None] * 5
     assert _native.recover_authorities(raw) == expected
     assert _native.recover_authorities(raw[:-1]) is None
 

@@ -31,6 +31,7 @@ from tests.builders import (
     encode_items,
     envelope,
     envelope_items,
+    r_beyond_the_order,
     real_envelopes,
     state_test_transactions,
 )
@@ -275,6 +276,7 @@ def test_authority() -> None:
     for bad in (
         high,
         replace(tuple_, y_parity=2),
+        replace(tuple_, y_parity=2, r=r_beyond_the_order()),
         replace(tuple_, r=0),
         replace(tuple_, s=0),
         replace(tuple_, r=CURVE_ORDER),
