@@ -60,8 +60,8 @@ def test_an_old_selfdestruct_counts_unless_it_is_reverted(reverts: bool) -> None
             run(code, [("b", CONTRACT, 0, 0)], fork=1)
 
 
-def judged(slot: int) -> int:
-    """A contract whose new child reads its slot 0: the verdict, if the moves say that it holds `slot`."""
+def judged(prev: int, after: int) -> int:
+    """The verdict on a contract whose new child reads its slot 0; the moves say that it held `prev`, holds `after`."""
     child = keccak256(rlp.encode([CONTRACT, 1]))[12:]
     code = bytes.fromhex("6460005450006000526005601b6000f000")
     codes = Codes()
@@ -70,7 +70,7 @@ def judged(slot: int) -> int:
         ("n", CONTRACT, 0, 1, 2),
         ("c", child, 0, 0, 0),
         ("c", CONTRACT, 0, *[int.from_bytes(codes.add(code), "big")] * 2),
-        ("s", child, 0, slot, slot),
+        ("s", child, 0, prev, after),
     ]
     verdicts = _native.execute_block(
         environment(),
@@ -93,8 +93,9 @@ def judged(slot: int) -> int:
 
 
 def test_a_new_account_has_empty_slots_whatever_its_moves_say() -> None:
-    assert judged(0) == 0
-    assert judged(5) == Rule.X2
+    assert judged(0, 0) == 0
+    assert judged(5, 5) == Rule.X2
+    assert judged(5, 0) == Rule.X2
 
 
 # ---- filling ----
