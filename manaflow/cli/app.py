@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from manaflow import __version__
+from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
+from manaflow.cli.proofs import prove, verify_proof
 from manaflow.cli.replay import replay
 from manaflow.cli.state import check, head, import_, undo
 from manaflow.cli.tamper import tamper
+from manaflow.cli.verify import verify
 
 app = typer.Typer(
     name="manaflow",
@@ -21,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Replay Ethereum blocks as transactions that say what they change, check them, and prove what is wrong.",
-    epilog="Exit codes: 0 fine; 1 refused by a rule, or no valid proof; 2 wrong usage; 3 failed (locked, disk full ...).",
+    epilog="Exit codes: 0 fine; 1 refused by a rule, or no valid proof; 2 wrong usage; 3 failed (locked, disk full).",
 )
 
 
@@ -40,17 +43,32 @@ def _options(
     pass
 
 
-_EXAMPLES: Final = (
+_Commands = tuple[tuple[str, Callable[..., None], str], ...]
+_COMMANDS: Final[_Commands] = (
     ("replay", replay, "manaflow replay examples/17000-*.zst --out out/chain"),
     ("import", import_, "manaflow import out/chain --state out/state --mode execute"),
     ("undo", undo, "manaflow undo --state out/state --count 2"),
     ("head", head, "manaflow head --state out/state"),
     ("check", check, "manaflow check --state out/state"),
+    ("verify", verify, "manaflow verify out/chain --order random --seed 7"),
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
+    ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),
+    ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
 )
 """Every command and its example."""
-for _name, _command, _example in _EXAMPLES:
-    app.command(_name, epilog=f"Example: {_example}")(_command)
+_INSPECT: Final[_Commands] = (
+    ("block", inspect_block, "manaflow inspect block out/chain/2971845.mana"),
+    ("transaction", inspect_transaction, "manaflow inspect transaction 2971845 5 --state out/state"),
+    ("move", inspect_move, "manaflow inspect move out/chain/2971845.mana 5 4 --json"),
+    ("cell", inspect_cell, "manaflow inspect cell 600 --state out/state"),
+)
+_inspect = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Show a block, a transaction, a move or a cell."
+)
+app.add_typer(_inspect, name="inspect")
+for _group, _commands in ((app, _COMMANDS), (_inspect, _INSPECT)):
+    for _name, _command, _example in _commands:
+        _group.command(_name, epilog=f"\b\nExample:\n  {_example}")(_command)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

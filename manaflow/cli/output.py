@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from manaflow.errors import Failure, ManaflowError, Undeclared, Verdict
+from manaflow.fraudproof.errors import ProofRejected
 
 
 class ExitCode(IntEnum):
@@ -77,6 +78,8 @@ def describe(error: Exception) -> tuple[ExitCode, str, dict[str, Any]]:
         return ExitCode.VERDICT, f"refused: {error}", {"verdict": error.as_json()}
     if isinstance(error, Undeclared):
         return ExitCode.VERDICT, f"refused: X1: {error}", {"verdict": {"rule": "X1", "what": str(error)}}
+    if isinstance(error, ProofRejected):
+        return ExitCode.VERDICT, f"rejected: {error}", {"rejected": str(error)}
     if isinstance(error, typer.TyperException):
         what = error.format_message() if hasattr(error, "format_message") else str(error)
         return ExitCode.USAGE, f"usage: {what}", {"usage": what}

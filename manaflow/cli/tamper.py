@@ -24,7 +24,10 @@ from manaflow.moves.wire import encode_block
 
 
 class Field(StrEnum):
-    """What to falsify: a field of one move, a field of the transaction's outcome, or `drop`, which takes a move out."""
+    """What to falsify: a field of one move or of the transaction's outcome.
+
+    `drop` takes a move out; `spent` makes it name the cell before, which another transaction of the block has consumed.
+    """
 
     NEXT = "next"
     PREV = "prev"
@@ -32,6 +35,7 @@ class Field(StrEnum):
     ADDR = "addr"
     SLOT = "slot"
     DROP = "drop"
+    SPENT = "spent"
     STATUS = "status"
     GAS = "gas"
     LOGS = "logs"
@@ -55,8 +59,9 @@ def tamper(
 ) -> None:
     """Write a dishonest copy of a block.
 
-    One bit of a field is flipped (gas: one less), then all totals, roots and the signature are made anew, so that
-    nothing but the lie is wrong. For trying out: import refuses such a block, and prove turns it into a proof.
+    One bit of a field is flipped (gas: one less; drop: a move is left out; spent: a cell is used a second time), then
+    all totals, roots and the signature are made anew, so that nothing but the lie is wrong. For trying out: import
+    refuses such a block, and prove turns it into a proof.
     """
     block = read_block(file)
     if transaction >= len(block.leaves):
@@ -69,7 +74,7 @@ def tamper(
     else:
         row = _chosen_row(block, transaction, move, field)
         move = row - int(body.offsets()[transaction])
-        changed = drop_move(body, transaction, row) if field is Field.DROP else lie_about_move(body, row, field)
+        changed = _falsified(block, body, transaction, row, field)
         dishonest = seal(block.header, changed, key, NATIVE)
         before = move_json(block.moves[row])
         after = {} if field is Field.DROP else move_json(dishonest.moves[row])
@@ -107,14 +112,24 @@ def body_of(block: Block) -> Body:
     )
 
 
+def _falsified(block: Block, body: Body, transaction: int, row: int, field: Field) -> Body:
+    if field is Field.DROP:
+        return drop_move(body, transaction, row)
+    if field is Field.SPENT:
+        return use_again(body, row, _maker_row(block, row))
+    return lie_about_move(body, row, field)
+
+
 def lie_about_outcome(body: Body, transaction: int, field: Field) -> Body:
     """The body with another status, one gas less, or another logs hash at one transaction."""
     name = {Field.STATUS: "status", Field.GAS: "gas_used", Field.LOGS: "logs_hash"}[field]
     column = getattr(body, name).copy()
     if field is Field.GAS:
         column[transaction] -= column[transaction] > 0
+    elif field is Field.STATUS:
+        column[transaction] ^= 1
     else:
-        column[transaction] = column[transaction] ^ 1
+        column[transaction, -1] ^= 1
     return replace(body, **{name: column})
 
 
@@ -137,6 +152,21 @@ def drop_move(body: Body, transaction: int, row: int) -> Body:
     return replace(body, moves=Moves(*columns), **{side: counts})
 
 
+def use_again(body: Body, row: int, earlier: int) -> Body:
+    """The body with a move that uses the cell which the move at row `earlier` consumed, at the same location."""
+    number, prev = body.moves.number.copy(), body.moves.prev.copy()
+    number[row], prev[row] = number[earlier], prev[earlier]
+    return replace(body, moves=replace(body.moves, number=number, prev=prev))
+
+
+def _maker_row(block: Block, row: int) -> int:
+    """The row of the move that made the cell which this one uses. Raises a usage error if it is in an earlier block."""
+    place = int(block.moves.number[row]) - block.header.first_cell
+    if not 0 <= place < block.header.cells:
+        raise typer.BadParameter("no transaction of this block made the cell that this move uses: choose another one")
+    return int(np.flatnonzero(block.moves.mask & Mask.REFERENCE == 0)[place])
+
+
 def _chosen_row(block: Block, transaction: int, move: int | None, field: Field) -> int:
     """The move to falsify as a row of the block."""
     offsets = block.leaves.move_offsets()
@@ -154,8 +184,11 @@ def _disturbance(block: Block, transaction: int, row: int, field: Field) -> int:
     """How much else a lie at this row would disturb: 0 is best. Rules other than the one meant would fire first."""
     moves, leaf = block.moves, block.leaves[transaction]
     is_reference = bool(moves.mask[row] & Mask.REFERENCE)
+    if field is Field.SPENT:
+        is_inside = int(moves.number[row]) >= block.header.first_cell
+        return 2 * (not is_inside) + int(moves.mark[row] != Mark.STORAGE)
     if field is Field.DROP:
         return 0 if is_reference else 1
     made = leaf.first_cell + row - int(block.leaves.move_offsets()[transaction])
     used_later = not is_reference and bool((moves.number == np.uint64(made)).any())
-    return 4 * is_reference + 2 * used_later + (moves.mark[row] != Mark.STORAGE)
+    return 4 * is_reference + 2 * used_later + int(moves.mark[row] != Mark.STORAGE)
