@@ -34,7 +34,7 @@ class Cells:
         if (shape.chunk_pages * 4096) % page:
             raise Unsupported(f"chunks of {shape.chunk_pages} x 4096 bytes do not fill LMDB pages of {page} bytes")
         self._page = page
-        self._value_bytes = shape.chunk_pages * 4096 - OVERFLOW_HEADER
+        self._value_bytes = shape.chunk_bytes
 
     def check_pages(self, txn: Transaction) -> None:
         """Assert, when the index is made, that a chunk fills its pages exactly: one byte too many costs a page each."""

@@ -22,19 +22,20 @@ try, key unknown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from manaflow.errors import Failure, Rule, StorageFailure
+from manaflow.errors import Failure, Rule
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
 from manaflow.validator import checkpoint
 from manaflow.validator.cells import Cells
 from manaflow.validator.checkpoint import Written
-from manaflow.validator.journal import Record, load_record, records
+from manaflow.validator.inspection import Content, read_content, verify
+from manaflow.validator.journal import Record, load_record
 from manaflow.validator.kernels import PARALLEL, hashing, sets
+from manaflow.validator.loading import load_memory
 from manaflow.validator.memory import Memory
 from manaflow.validator.netting import Columns, NetEffect
 from manaflow.validator.shape import Keys, Shape, Tip
@@ -261,40 +262,15 @@ class Index:
         row = int(np.searchsorted(rows[:, 0], np.uint64(number), side="right")) - 1
         return int(rows[row, 1]) == int(self._hash_txids(np.frombuffer(txid, np.uint8).reshape(1, 32))[0])
 
+    def verify(self) -> None:
+        """Read everything stored and compare: pages and journal with memory, chunks with bits, counts with each other.
 
-def load_memory(txn: Transaction, shape: Shape, tip: Tip) -> Memory:
-    """Memory from the pages and the records that are stored: read the pages, replay `recent` in order."""
-    memory = Memory(shape)
-    memory.reserve(tip.next_number)
-    for key, view in txn.items(Table.LIVE):
-        page = checkpoint.live_page_of(shape, key)
-        if page >= shape.live_pages(tip.next_number) or len(view) != shape.live_page_bytes:
-            raise StorageFailure(f"page {page} of the live bits is damaged")
-        memory.set_live_page(page, view)
-    memory.size_filters(tip.touched)
-    _load_filters(memory, txn.items(Table.TOUCHED))
-    memory.kept[:] = memory.live
-    expected = None
-    for record in records(txn):
-        if record.stop > tip.next_number or (expected is not None and record.height != expected):
-            raise StorageFailure(f"the journal record of block {record.height} does not fit its neighbours")
-        expected = record.height + 1
-        _replay(memory, record, tip)
-    return memory
+        Raises StorageFailure at the first thing that does not fit.
+        """
+        with self.store.read() as txn:
+            verify(txn, self.shape, self.tip, self.memory)
 
-
-def _load_filters(memory: Memory, items: Iterable[tuple[bytes, memoryview]]) -> None:
-    for key, view in items:
-        bucket = int.from_bytes(key, "big")
-        if bucket >= memory.shape.buckets or len(view) % 8:
-            raise StorageFailure(f"bucket {bucket} of the touched locations is damaged")
-        hashes = np.frombuffer(bytes(view), np.uint64)
-        sets.build_filters(memory.filters, np.array([bucket]), hashes, np.array([0, len(hashes)]))
-
-
-def _replay(memory: Memory, record: Record, tip: Tip) -> None:
-    """Apply a record; of its locations only those that no page holds yet: a long journal would fill memory."""
-    memory.replay_bits(record)
-    waiting = checkpoint.is_written_since(memory.shape, record.bucket, record.position, tip.position) == 0
-    memory.add_touched(record.bucket[waiting], record.low[waiting])
-    memory.recent.append((record.height, record.first_cell, record.position))
+    def content(self) -> Content:
+        """What the index says, as plain sets: for tests and small states."""
+        with self.store.read() as txn:
+            return read_content(txn, self.shape, self.tip, self.memory)

@@ -42,6 +42,11 @@ class Shape:
             raise ValueError("the steps must be a power of two, at most the number of buckets")
 
     @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a chunk's value: what its pages hold beside LMDB's header."""
+        return self.chunk_pages * 4096 - OVERFLOW_HEADER
+
+    @property
     def buckets(self) -> int:
         """How many buckets `touched` has."""
         return 1 << self.bucket_bits
