@@ -9,21 +9,26 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import coincurve
 import numpy as np
 import rlp
 
 from manaflow.coordinator.seal import Body, seal
+from manaflow.evm.environment import SYSTEM_CONTRACTS
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.columns import Moves
+from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.hashing import PYTHON, Hashing, keccak256
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Location, Mark, Mask, Move
+from manaflow.rules.bodies import ancestor_leaf
 from manaflow.rules.config import CANCUN_BLOBS, BlobParameters, ChainConfig, Fork, ForkEntry, Profile
-from manaflow.rules.fees import next_base_fee, next_excess_blob_gas
+from manaflow.rules.fees import blob_base_fee, next_base_fee, next_excess_blob_gas
+from manaflow.rules.system import expected_system_leaves
 
 GAS = 21_000
 CHAIN_ID = 7_777
@@ -49,18 +54,24 @@ PRODUCER = key_of(1000)
 
 
 def chain_config(
-    *, fork: Fork = Fork.CANCUN, blobs: BlobParameters | None = CANCUN_BLOBS, challenge_blocks: int = 4
+    *,
+    fork: Fork = Fork.CANCUN,
+    blobs: BlobParameters | None = CANCUN_BLOBS,
+    system_calls: tuple[SystemKind, ...] = (),
+    challenge_blocks: int = 4,
+    genesis_number: int = 0,
+    ancestors: Sequence[tuple[int, bytes]] = (),
 ) -> ChainConfig:
-    """A chain without system calls, on one fork from the start."""
+    """A chain on one fork from the start."""
     return ChainConfig(
         chain_id=CHAIN_ID,
         profile=Profile.ETHEREUM,
         forks=(ForkEntry(fork, 0, blobs),),
-        system_calls=(),
+        system_calls=system_calls,
         producers=(address_of(PRODUCER),),
-        genesis_number=0,
-        ancestors_root=trees.EMPTY_ROOT,
-        ancestors=0,
+        genesis_number=genesis_number,
+        ancestors_root=trees.root([ancestor_leaf(*ancestor) for ancestor in ancestors]),
+        ancestors=len(ancestors),
         challenge_blocks=challenge_blocks,
     )
 
@@ -75,17 +86,45 @@ class Transfer:
     writes: tuple[tuple[Location, bytes], ...] = ()
     """More consumes: location and next value."""
     reads: tuple[Location, ...] = ()
-    """More references."""
+    """More references; `e` locations too."""
     gas_price: int = 10**11
+    """Also the fee cap of types 2 and 3."""
+    kind: int = 0
+    """EIP-2718 type: 0, 2 or 3."""
+    tip: int = 10**9
+    """Of types 2 and 3."""
+    blobs: int = 0
+    """Of type 3."""
 
 
-def signed_transfer(key: coincurve.PrivateKey, nonce: int, to: bytes, value: int, gas_price: int) -> bytes:
-    """A legacy envelope with EIP-155 protection."""
-    fields = [nonce, gas_price, GAS, to, value, b""]
-    digest = keccak256(rlp.encode([*fields, CHAIN_ID, 0, 0]))
-    signature = key.sign_recoverable(digest, hasher=None)
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-    return bytes(rlp.encode([*fields, CHAIN_ID * 2 + 35 + signature[64], r, s]))
+def signed_transfer(key: coincurve.PrivateKey, nonce: int, to: bytes, transfer: Transfer) -> bytes:
+    """The envelope: legacy with EIP-155 protection, or typed."""
+    price, value = transfer.gas_price, transfer.value
+    if transfer.kind == 0:
+        fields: list[Any] = [nonce, price, GAS, to, value, b""]
+        y_parity, r, s = _signed(key, rlp.encode([*fields, CHAIN_ID, 0, 0]))
+        return bytes(rlp.encode([*fields, CHAIN_ID * 2 + 35 + y_parity, r, s]))
+    fields = [CHAIN_ID, nonce, transfer.tip, price, GAS, to, value, b"", []]
+    if transfer.kind == 3:
+        fields += [10**9, [b"\1" + bytes(30) + bytes([i]) for i in range(transfer.blobs)]]
+    prefix = bytes([transfer.kind])
+    return prefix + bytes(rlp.encode([*fields, *_signed(key, prefix + rlp.encode(fields))]))
+
+
+def _signed(key: coincurve.PrivateKey, message: bytes) -> tuple[int, int, int]:
+    """(y parity, r, s)."""
+    signature = key.sign_recoverable(keccak256(message), hasher=None)
+    return signature[64], int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One transaction, filled."""
+
+    txid: bytes
+    moves: list[Move]
+    gas: int = 0
+    blob_gas: int = 0
 
 
 @dataclass
@@ -94,8 +133,12 @@ class State:
 
     cells: dict[Location, tuple[int, bytes]] = field(default_factory=dict)
     next_number: int = 1
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    """What BLOCKHASH shows, by block number."""
 
     def value(self, location: Location) -> bytes:
+        if location[0] == Mark.BLOCKHASH:
+            return self.hashes[int.from_bytes(location[2], "big")]
         return self.cells.get(location, (0, ZERO32))[1]
 
     def balance(self, addr: bytes) -> int:
@@ -110,7 +153,7 @@ class State:
             number, prev = self.cells.get(location, (0, ZERO32))
             moves.append(Move(UNSIGNED, location[0], number, location[1], location[2], prev, after[location]))
         for location in references:
-            number, prev = self.cells.get(location, (0, ZERO32))
+            number, prev = self.cells.get(location, (0, ZERO32))[0], self.value(location)
             moves.append(Move(UNSIGNED | Mask.REFERENCE, location[0], number, location[1], location[2], prev, prev))
         for location in consumes:
             self.cells[location] = (self.next_number, after[location])
@@ -128,6 +171,7 @@ class Chain:
         slots: int = 0,
         hashing: Hashing = PYTHON,
         codes: Sequence[bytes] = (),
+        ancestors: Sequence[tuple[int, bytes]] = (),
     ) -> None:
         """`slots`: storage cells that genesis gives one contract; `codes`: each a contract of genesis."""
         self.config = config or chain_config()
@@ -145,8 +189,10 @@ class Chain:
             cells[(Mark.CODE, bytes([0xCD, i]) + bytes(18), ZERO32)] = keccak256(code)
             cells[(Mark.NONCE, bytes([0xCD, i]) + bytes(18), ZERO32)] = word(1)
         self.history = trees.Frontier()
+        self.state.hashes.update(ancestors)
         self.genesis_cells = cells
         self.blocks = [self._genesis(cells, codes)]
+        self.state.hashes[self.head.header.number - 1] = self.head.header.seen_parent_hash
         self.history.append(trees.leaf_hash(self.blocks[0].hash))
 
     @property
@@ -154,8 +200,11 @@ class Chain:
         return self.blocks[-1]
 
     def _genesis(self, cells: dict[Location, bytes], codes: Sequence[bytes]) -> Block:
-        moves = self.state.moves(cells, ())
-        parts = [moves[i : i + 4096] for i in range(0, len(moves), 4096)]
+        number, moves = self.config.genesis_number, self.state.moves(cells, ())
+        parts = [
+            Part(system_txid(SystemKind.GENESIS, self.config.chain_id, number, i // 4096), moves[i : i + 4096])
+            for i in range(0, len(moves), 4096)
+        ]
         opened = Header(
             version=HEADER_VERSION, config=self.config.hash, number=self.config.genesis_number, parent_hash=ZERO32,
             seen_parent_hash=ZERO32, coinbase=ZERO20, timestamp=999, gas_limit=30_000_000, gas_used=15_000_000,
@@ -164,11 +213,7 @@ class Chain:
             withdrawals_root=ZERO32, history_root=trees.EMPTY_ROOT, first_cell=1, cells=0, transactions=0, codes=0,
             fees=0,
         )  # fmt: skip
-        txids = [
-            system_txid(SystemKind.GENESIS, self.config.chain_id, self.config.genesis_number, i)
-            for i in range(len(parts))
-        ]
-        body = _body(parts, txids, [0] * len(parts), [], list(codes), [])
+        body = _body(parts, [], list(codes), [])
         return seal(opened, body, None, self.hashing)
 
     def _blob_target(self) -> int:
@@ -179,6 +224,7 @@ class Chain:
         """The next header's environment."""
         parent = self.head.header
         timestamp = parent.timestamp + 12
+        self.state.hashes[parent.number] = keccak256(parent.hash)
         return replace(
             parent, number=parent.number + 1, parent_hash=parent.hash, seen_parent_hash=keccak256(parent.hash),
             coinbase=coinbase, timestamp=timestamp, gas_used=0, base_fee=next_base_fee(parent), blob_gas_used=0,
@@ -196,40 +242,47 @@ class Chain:
     ) -> Block:
         """Make, sign and append the next block."""
         opened = self.opened(coinbase)
-        envelopes, parts, txids = [], [], []
+        opening, closing = expected_system_leaves(self.config, opened, withdrawals)
+        parts = [self._system_part(kind, txid, withdrawals) for kind, txid in opening]
+        envelopes = []
         for transfer in transfers:
-            key, to = self.keys[transfer.sender], self.addresses[transfer.recipient]
-            nonce = self.nonces[transfer.sender]
-            envelope = signed_transfer(key, nonce, to, transfer.value, transfer.gas_price)
+            envelope, part = self._transfer(transfer, opened)
             envelopes.append(envelope)
-            txids.append(keccak256(envelope))
-            parts.append(self._transfer_moves(transfer, opened))
-            self.nonces[transfer.sender] += 1
-        gas = [GAS] * len(parts)
-        if any(w.amount for w in withdrawals):
-            parts.append(self._withdrawal_moves(withdrawals))
-            txids.append(system_txid(SystemKind.WITHDRAWALS, self.config.chain_id, opened.number))
-            gas.append(0)
-        body = _body(parts, txids, gas, envelopes, list(codes), list(withdrawals))
+            parts.append(part)
+        parts += [self._system_part(kind, txid, withdrawals) for kind, txid in closing]
+        body = _body(parts, envelopes, list(codes), list(withdrawals))
         block = seal(opened, body, PRODUCER.secret, self.hashing)
         self.blocks.append(block)
         self.history.append(trees.leaf_hash(block.hash))
         return block
 
-    def _transfer_moves(self, transfer: Transfer, opened: Header) -> list[Move]:
+    def _transfer(self, transfer: Transfer, opened: Header) -> tuple[bytes, Part]:
+        """Sign and fill one transaction."""
         sender, to = self.addresses[transfer.sender], self.addresses[transfer.recipient]
+        nonce = self.nonces[transfer.sender]
+        envelope = signed_transfer(self.keys[transfer.sender], nonce, to, transfer)
+        price = min(transfer.gas_price, opened.base_fee + transfer.tip) if transfer.kind else transfer.gas_price
+        blobs = self.config.blobs_at(opened.timestamp)
+        blob_fee = blob_base_fee(opened.excess_blob_gas, blobs.update_fraction) if blobs else 0
         change: dict[bytes, int] = {}
         for addr, wei in (
-            (sender, -transfer.value - GAS * transfer.gas_price),
+            (sender, -transfer.value - GAS * price - transfer.blobs * GAS_PER_BLOB * blob_fee),
             (to, transfer.value),
-            (opened.coinbase, GAS * (transfer.gas_price - opened.base_fee)),
+            (opened.coinbase, GAS * (price - opened.base_fee) * (self.config.profile == Profile.ETHEREUM)),
         ):
             change[addr] = change.get(addr, 0) + wei
         after = {(Mark.BALANCE, a, ZERO32): word(self.state.balance(a) + wei) for a, wei in change.items()}
-        after[(Mark.NONCE, sender, ZERO32)] = word(self.nonces[transfer.sender] + 1)
+        after[(Mark.NONCE, sender, ZERO32)] = word(nonce + 1)
         after.update(transfer.writes)
         reads = [(Mark.CODE, sender, ZERO32), (Mark.CODE, to, ZERO32), *transfer.reads]
-        return self.state.moves(after, reads)
+        self.nonces[transfer.sender] += 1
+        return envelope, Part(keccak256(envelope), self.state.moves(after, reads), GAS, transfer.blobs * GAS_PER_BLOB)
+
+    def _system_part(self, kind: SystemKind, txid: bytes, withdrawals: Sequence[Withdrawal]) -> Part:
+        """A closing credit, or a call that finds no code and only looks for it."""
+        if kind == SystemKind.WITHDRAWALS:
+            return Part(txid, self._withdrawal_moves(withdrawals))
+        return Part(txid, self.state.moves({}, [(Mark.CODE, SYSTEM_CONTRACTS[kind], ZERO32)]))
 
     def _withdrawal_moves(self, withdrawals: Sequence[Withdrawal]) -> list[Move]:
         total: dict[bytes, int] = {}
@@ -240,25 +293,19 @@ class Chain:
 
 
 def _body(
-    parts: Sequence[Sequence[Move]],
-    txids: Sequence[bytes],
-    gas: Sequence[int],
-    envelopes: Sequence[bytes],
-    codes: Sequence[bytes],
-    withdrawals: Sequence[Withdrawal],
+    parts: Sequence[Part], envelopes: Sequence[bytes], codes: Sequence[bytes], withdrawals: Sequence[Withdrawal]
 ) -> Body:
     t = len(parts)
-    references = [sum(m.is_reference for m in part) for part in parts]
-    rows = [m for part in parts for m in part]
+    references = [sum(m.is_reference for m in part.moves) for part in parts]
     return Body(
-        txid=np.frombuffer(b"".join(txids), np.uint8).reshape(t, 32).copy(),
-        consumes=np.array([len(p) - r for p, r in zip(parts, references, strict=True)], np.uint32),
+        txid=np.frombuffer(b"".join(part.txid for part in parts), np.uint8).reshape(t, 32).copy(),
+        consumes=np.array([len(p.moves) - r for p, r in zip(parts, references, strict=True)], np.uint32),
         references=np.array(references, np.uint32),
         status=np.ones(t, np.uint8),
-        gas_used=np.array(gas, np.uint64),
-        blob_gas=np.zeros(t, np.uint64),
+        gas_used=np.array([part.gas for part in parts], np.uint64),
+        blob_gas=np.array([part.blob_gas for part in parts], np.uint64),
         logs_hash=np.frombuffer(EMPTY_LOGS * t, np.uint8).reshape(t, 32).copy(),
-        moves=Moves.of(rows),
+        moves=Moves.of([m for part in parts for m in part.moves]),
         envelopes=tuple(envelopes),
         codes=list(codes),
         withdrawals=tuple(withdrawals),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from chain import Chain, Transfer, chain_config, random_chain, with_move, word
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block
 from manaflow.moves.marks import Mark
 from manaflow.validator.backwards import verify_backwards
+from tests.chain import Chain, Transfer, chain_config, random_chain, with_move, word
 
 SLOT = (Mark.STORAGE, bytes.fromhex("cc" * 20), word(3))
 OTHER = (Mark.STORAGE, bytes.fromhex("cc" * 20), word(4))
