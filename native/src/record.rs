@@ -42,14 +42,14 @@ impl Record {
 
     /// Starts the record of the next execution. With `declared`, the first use of any other field is an error.
     pub fn start(&mut self, declared: Option<impl Iterator<Item = (Address, u8)>>) {
-        self.used.clear();
+        world::clear(&mut self.used);
         self.hashes.clear();
         self.creates = false;
         match declared {
             None => self.declared = None,
             Some(fields) => {
                 let map = self.declared.get_or_insert_default();
-                map.clear();
+                world::clear(map);
                 map.extend(fields);
             }
         }

@@ -80,9 +80,9 @@ impl World {
     /// Forgets everything and takes the cells of one transaction. A location named twice breaks M1, a cell that no
     /// chain can hold M4.
     pub fn declare(&mut self, rows: Rows<'_>) -> Result<(), Fault> {
-        self.accounts.clear();
-        self.slots.clear();
-        self.hashes.clear();
+        clear(&mut self.accounts);
+        clear(&mut self.slots);
+        clear(&mut self.hashes);
         for (location, value) in rows.iter() {
             if !self.put(location, value)? {
                 return Err(Fault::Verdict(rules::M1, format!("{} is declared twice", shown(&location))));
@@ -95,29 +95,36 @@ impl World {
     pub fn put(&mut self, location: Location, value: U256) -> Result<bool, Fault> {
         let Location { mark, addr, slot } = location;
         match mark {
-            cells::STORAGE => return Ok(self.slots.insert((addr, slot), value).is_none()),
+            cells::STORAGE => Ok(self.slots.insert((addr, slot), value).is_none()),
             cells::BLOCKHASH if addr.is_zero() => {
                 let number = u64::try_from(slot).map_err(|_| malformed(&location))?;
-                return Ok(self.hashes.insert(number, B256::from(value.to_be_bytes::<32>())).is_none());
+                Ok(self.hashes.insert(number, B256::from(value.to_be_bytes::<32>())).is_none())
             }
-            cells::BALANCE | cells::CODE | cells::NONCE if slot.is_zero() => {}
-            _ => return Err(malformed(&location)),
+            cells::BALANCE | cells::CODE | cells::NONCE if slot.is_zero() => self.put_field(location, value),
+            _ => Err(malformed(&location)),
         }
+    }
+
+    fn put_field(&mut self, location: Location, value: U256) -> Result<bool, Fault> {
         let nonce = u64::try_from(value);
-        if mark == cells::NONCE && nonce.is_err() {
+        if location.mark == cells::NONCE && nonce.is_err() {
             return Err(malformed(&location));
         }
-        let fields = self.accounts.entry(addr).or_insert(EMPTY);
-        let bit = match mark {
-            cells::BALANCE => B,
-            cells::NONCE => N,
-            _ => C,
+        let fields = self.accounts.entry(location.addr).or_insert(EMPTY);
+        let bit = match location.mark {
+            cells::BALANCE => {
+                fields.balance = value;
+                B
+            }
+            cells::NONCE => {
+                fields.nonce = nonce.unwrap_or_default();
+                N
+            }
+            _ => {
+                fields.code = cells::code_hash(value);
+                C
+            }
         };
-        match bit {
-            B => fields.balance = value,
-            N => fields.nonce = nonce.unwrap_or_default(),
-            _ => fields.code = cells::code_hash(value),
-        }
         let fresh = fields.known & bit == 0;
         fields.known |= bit;
         Ok(fresh)
@@ -151,6 +158,16 @@ impl World {
 
     pub fn declares_slot(&self, addr: Address, slot: U256) -> bool {
         self.slots.contains_key(&(addr, slot))
+    }
+}
+
+/// Empties a map. One that a large transaction has grown is given up: to clear it again and again for the small ones that
+/// follow costs as much as it is large.
+pub fn clear<K, V, S: Default>(map: &mut HashMap<K, V, S>) {
+    if map.capacity() > 4096 {
+        *map = HashMap::default();
+    } else {
+        map.clear();
     }
 }
 
