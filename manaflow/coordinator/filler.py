@@ -16,10 +16,10 @@ from manaflow.coordinator.steps import Steps, bytes_column, steps_of
 from manaflow.errors import Failure, Unsupported
 from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes
 from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS, environment_of, system_call
-from manaflow.evm.native import native_environment
+from manaflow.evm.native import fill_steps
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Moves
-from manaflow.moves.envelopes import GAS_PER_BLOB, decode_envelope
+from manaflow.moves.envelopes import GAS_PER_BLOB, decode_envelope, recover_sender
 from manaflow.moves.hashing import Hashing
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
@@ -133,7 +133,7 @@ class Filler:
         opening, closing = expected_system_leaves(self.config, opened, ethereum.withdrawals)
         envelopes = decode_envelopes(ethereum.envelopes)
         for i in np.flatnonzero(envelopes.code):
-            decode_envelope(ethereum.envelopes[i])  # raises the verdict in words
+            recover_sender(decode_envelope(ethereum.envelopes[i]))  # raises the verdict in words
         parts = [self._call(opened, kind, ethereum) for kind, _ in opening]
         filled = self._fill(opened, ethereum.envelopes, envelopes, ethereum)
         blob_gas = envelopes.blobs.astype(np.uint64) * np.uint64(GAS_PER_BLOB)
@@ -153,9 +153,9 @@ class Filler:
         envelopes: EnvelopeColumns | None,
         ethereum: EthereumBlock,
     ) -> Filled:
-        senders = SYSTEM_ADDRESS * len(steps) if envelopes is None else envelopes.sender.tobytes()
-        environment = native_environment(environment_of(opened, self.config))
-        return self.world.fill(environment, list(steps), senders, dict(ethereum.block_hashes), self.codes)
+        senders = [SYSTEM_ADDRESS] * len(steps) if envelopes is None else [row.tobytes() for row in envelopes.sender]
+        environment = environment_of(opened, self.config)
+        return fill_steps(self.world, environment, steps, senders, ethereum.block_hashes, self.codes)
 
     def _call(self, opened: Header, kind: SystemKind, ethereum: EthereumBlock) -> Steps:
         """One system call. A 4788 or 2935 contract without code only references its `c`; a request's must have code."""
