@@ -75,7 +75,7 @@ def writer_before(here: Place, archive: Archive) -> Place:
     """Who first consumed the location that the move at `here` claims to be virgin."""
     location = move_at(here).location
     row = first_consume_at(here.block, location)
-    found = archive.firstwriter_before(location)
+    found = archive.first_writer(location)
     if found is None and row is not None and row < here.row:
         found = place_of(here.block, row)
     if found is None:

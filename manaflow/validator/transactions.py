@@ -228,18 +228,21 @@ def judge(transactions: Transactions, config: ChainConfig) -> U32:
     for t, kind in transactions.kinds.items():
         exempt[t] = kernels.M3 | (kernels.M6 if kind in CREDITING else 0)
     broken = np.zeros(count, np.uint32)
+    arguments = (
+        word_columns(block.moves),
+        transactions.offsets,
+        block.leaves.consumes,
+        _last_words(config.entry_at(block.header.timestamp).fork),
+        transactions.spread(transactions.envelopes.sender).view(np.uint32),
+        transactions.spread(transactions.envelopes.nonce),
+        _burned(transactions, config),
+        exempt,
+    )
+    if len(block.moves) < kernels.FEW:
+        kernels.judge_few(*arguments, broken)
+        return broken
     with PARALLEL:
-        kernels.judge_moves(
-            word_columns(block.moves),
-            transactions.offsets,
-            block.leaves.consumes,
-            _last_words(config.entry_at(block.header.timestamp).fork),
-            transactions.spread(transactions.envelopes.sender).view(np.uint32),
-            transactions.spread(transactions.envelopes.nonce),
-            _burned(transactions, config),
-            exempt,
-            broken,
-        )
+        kernels.judge_moves(*arguments, broken)
     return broken
 
 

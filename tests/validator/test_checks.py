@@ -45,6 +45,7 @@ from manaflow.rules.system import EMPTY_LOGS_HASH
 from manaflow.validator import transactions as twins
 from manaflow.validator.checks import check_block
 from manaflow.validator.execution import kinds_of
+from manaflow.validator.kernels import judging as kernels
 from manaflow.validator.transactions import Ancestry, Transactions, check_transactions
 from tests.chain import CHAIN_ID, PRODUCER, Chain, Transfer, chain_config, word
 from tests.conftest import is_nightly
@@ -257,9 +258,12 @@ def test_valid_blocks_are_accepted_by_both(i: int) -> None:
     assert checked.code_hashes == tuple(keccak256(code) for code in made.blocks[i].codes)
 
 
-def test_invalid_blocks_get_the_plain_verdict() -> None:
-    rng, made, seen = random.Random(5), chain(), set()
-    for _ in range(6000 if is_nightly() else 350):
+@pytest.mark.parametrize("few", [kernels.FEW, 0])
+def test_invalid_blocks_get_the_plain_verdict(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel for small blocks and by the parallel one."""
+    monkeypatch.setattr(kernels, "FEW", few)
+    rng, made, seen = random.Random(few), chain(), set()
+    for _ in range(6000 if is_nightly() else 250):
         i = rng.choice((1, 2, 3, 3))
         block = made.blocks[i]
         for _ in range(rng.choice((1, 1, 2))):

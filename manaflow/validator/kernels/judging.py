@@ -22,6 +22,8 @@ M5: Final = 16
 M6: Final = 32
 S1: Final = 64
 
+FEW: Final = 8192
+"""Moves of a block below which judge_few is faster."""
 BURNED_BYTES: Final = 48
 """Width of what a transaction burns: gas (64 bits) times a price (256 bits), twice, stays below 384 bits."""
 
@@ -185,6 +187,47 @@ def _breaks_m6(moves: Any, start: Any, stop: Any, burned: Any, t: Any) -> Any:
     return _is_positive(limbs)
 
 
+@njit(cache=True)
+def _judge(
+    moves: Any,
+    offsets: Any,
+    consumes: Any,
+    precompiles: Any,
+    sender: Any,
+    nonce: Any,
+    burned: Any,
+    exempt: Any,
+    t: Any,
+) -> Any:
+    start, stop = offsets[t], offsets[t + 1]
+    split = start + consumes[t]
+    bits = _broken_by_rows(moves, precompiles, start, split, stop)
+    if not bits & M5 and _has_double(moves, start, split, stop):
+        bits |= M1
+    if not exempt[t] & M3 and _breaks_m3(moves, start, split, sender, nonce, t):
+        bits |= M3
+    if not exempt[t] & M6 and _breaks_m6(moves, start, stop, burned, t):
+        bits |= M6
+    return bits & ~exempt[t]
+
+
+@njit(cache=True)
+def judge_few(
+    moves: Any,
+    offsets: Any,
+    consumes: Any,
+    precompiles: Any,
+    sender: Any,
+    nonce: Any,
+    burned: Any,
+    exempt: Any,
+    broken: Any,
+) -> None:
+    """judge_moves on the caller's thread: waking others costs more than a small block."""
+    for t in range(offsets.shape[0] - 1):
+        broken[t] = _judge(moves, offsets, consumes, precompiles, sender, nonce, burned, exempt, t)
+
+
 @njit(cache=True, parallel=True)
 def judge_moves(
     moves: Any,
@@ -206,13 +249,4 @@ def judge_moves(
     broken rule in the order S1, M4, M2, M5, M1, M3, M6 is exact; what follows it may be beside the point.
     """
     for t in prange(offsets.shape[0] - 1):
-        start, stop = offsets[t], offsets[t + 1]
-        split = start + consumes[t]
-        bits = _broken_by_rows(moves, precompiles, start, split, stop)
-        if not bits & M5 and _has_double(moves, start, split, stop):
-            bits |= M1
-        if not exempt[t] & M3 and _breaks_m3(moves, start, split, sender, nonce, t):
-            bits |= M3
-        if not exempt[t] & M6 and _breaks_m6(moves, start, stop, burned, t):
-            bits |= M6
-        broken[t] = bits & ~exempt[t]
+        broken[t] = _judge(moves, offsets, consumes, precompiles, sender, nonce, burned, exempt, t)
