@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from manaflow.errors import StorageFailure, Unsupported
-from manaflow.moves.columns import I64, U8, U64
+from manaflow.moves.columns import U8, U64
 from manaflow.validator.kernels import sources
 from manaflow.validator.shape import Shape
 from manaflow.validator.store import OVERFLOW_HEADER, Store, Table, Transaction, number_key
@@ -51,8 +51,8 @@ class Cells:
         else:
             self._table[chunks.astype(np.int64)] = 0
 
-    def table(self, txn: Transaction, ordered: I64, number: U64, next_number: int) -> U64:
-        """Addresses by chunk, filled for all that the rows `ordered` (sorted by number, all below next_number) need."""
+    def table(self, txn: Transaction, claim: U64, next_number: int) -> U64:
+        """Addresses by chunk, filled for all that sorted claims (number * 2 + consume, below next_number) need."""
         chunk_cells = self._shape.chunk_cells
         if self._generation != self._store.generation:
             self.drop_addresses()
@@ -61,7 +61,7 @@ class Cells:
         if tail >= len(self._table):
             self._table = np.concatenate([self._table, np.zeros(tail + _GROWTH, np.uint64)])
         self._table[tail] = 0
-        for q in sources.missing_chunks(ordered, number, chunk_cells, self._table).tolist():
+        for q in sources.missing_chunks(claim, chunk_cells, self._table).tolist():
             self._table[q] = self._locate(txn, q)
         return self._table
 

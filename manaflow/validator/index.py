@@ -130,9 +130,9 @@ class Index:
         with PARALLEL:
             block = Columns(moves, offsets, first_cell, self.keys, self.shape.bucket_bits)
             gone = block.check_inside()
-            ordered = block.sort_outside()
-            table = self.cells.table(txn, ordered, block.number, self.next_number)
-            spent = block.check_outside(ordered, table, self.shape.chunk_cells, self.memory.live)
+            ordered, claim = block.sort_outside()
+            table = self.cells.table(txn, claim, self.next_number)
+            spent = block.check_outside(ordered, claim, table, self.shape.chunk_cells, self.memory.live)
         virgin = block.check_virgin()
         block.verdict[self._touched_rows(txn, virgin, block.bucket, block.low)] = Rule.V4
         block.raise_first(txids)

@@ -76,22 +76,22 @@ class Columns:
         gone = sources.spend_inside(self.inside, self.number, self.first_cell, self.made_at, self.cells, self.verdict)
         return np.flatnonzero(gone).astype(np.uint64)
 
-    def sort_outside(self) -> I64:
-        """Rows of outside moves by (number, row)."""
-        ordered: I64 = order.radix_order(self.outside, self.number, max(self.first_cell - 1, 1).bit_length())
+    def sort_outside(self) -> tuple[I64, U64]:
+        """Rows of outside moves by (number, row), and what they claim: number * 2, plus 1 for a consume."""
+        claims = sources.claims(self.number, self.made_at)
+        ordered: tuple[I64, U64] = order.radix_order(self.outside, claims, 1, max(self.first_cell - 1, 1).bit_length())
         return ordered
 
-    def check_outside(self, ordered: I64, table: U64, chunk_cells: int, live: U64) -> U64:
+    def check_outside(self, ordered: I64, claim: U64, table: U64, chunk_cells: int, live: U64) -> U64:
         """V1 to V3 for cells from before the block; returns the numbers consumed, ascending."""
-        sources.check_outside(ordered, self.number, self.made_at, self.used, table, chunk_cells, live, self.verdict)
-        count = sources.spend_sorted(ordered, self.number, self.made_at, self.verdict)
-        spent: U64 = sources.spent_numbers(ordered, self.number, self.made_at, count)
+        sources.check_outside(ordered, claim, self.used, table, chunk_cells, live, self.verdict)
+        spent: U64 = sources.spend_sorted(ordered, claim, self.verdict)
         return spent
 
     def check_virgin(self) -> I64:
         """V4 inside the block; returns the virgin rows by (bucket, low, row)."""
-        by_low = order.radix_order(self.virgin, self.low, 64)
-        ordered: I64 = order.radix_order(by_low, self.bucket, self.bucket_bits)
+        by_low, _ = order.radix_order(self.virgin, self.low, 0, 64)
+        ordered: I64 = order.radix_order(by_low, self.bucket, 0, self.bucket_bits)[0]
         sources.spend_virgin(ordered, self.bucket, self.low, self.made_at, self.verdict)
         if sources.collisions(ordered, self.bucket, self.low, self.mark, self.addr, self.slot):
             raise StorageFailure("two locations have one hash: rebuild the index under a new key")

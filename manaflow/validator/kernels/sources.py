@@ -131,39 +131,37 @@ def spend_inside(rows: I64, number: U64, first_cell: Any, made_at: I64, cells: A
 
 
 @njit(cache=True)
-def spend_sorted(ordered: I64, number: U64, made_at: I64, verdict: U8) -> Any:
-    """V2 and V3 among moves on outside cells, sorted by (number, row); returns how many distinct cells are consumed."""
-    spent, count = False, 0
-    for j in range(ordered.shape[0]):
-        i = ordered[j]
-        if j == 0 or number[i] != number[ordered[j - 1]]:
-            spent = False
-        if spent and verdict[i] == 0:
-            verdict[i] = _V2 if made_at[i] >= 0 else _V3
-        if made_at[i] >= 0 and not spent:
-            spent = True
-            count += 1
-    return count
-
-
-@njit(cache=True)
-def spent_numbers(ordered: I64, number: U64, made_at: I64, count: Any) -> U64:
-    """The `count` distinct consumed numbers of a sorted list that breaks no rule, ascending."""
-    out, n = np.empty(count, np.uint64), 0
-    for j in range(ordered.shape[0]):
-        i = ordered[j]
-        if made_at[i] >= 0 and n < count:
-            out[n] = number[i]
-            n += 1
+def claims(number: U64, made_at: I64) -> U64:
+    """Sort keys of moves on outside cells: number * 2, plus 1 for a consume. Numbers of such cells are below 2^48."""
+    out = np.empty(number.shape[0], np.uint64)
+    for i in range(number.shape[0]):
+        out[i] = (number[i] << _ONE) | np.uint64(made_at[i] >= 0)
     return out
 
 
 @njit(cache=True)
-def missing_chunks(ordered: I64, number: U64, chunk_cells: Any, table: U64) -> U64:
-    """Chunks, ascending, that the sorted rows fall into and that have no address in `table` yet."""
-    out, n, last = np.empty(ordered.shape[0], np.uint64), 0, np.int64(-1)
-    for j in range(ordered.shape[0]):
-        q = np.int64(number[ordered[j]] // np.uint64(chunk_cells))
+def spend_sorted(ordered: I64, claim: U64, verdict: U8) -> U64:
+    """V2 and V3 among moves on outside cells, sorted by (number, row); returns the numbers consumed, ascending."""
+    out, n, spent = np.empty(claim.shape[0], np.uint64), 0, False
+    for j in range(claim.shape[0]):
+        if j == 0 or claim[j] >> _ONE != claim[j - 1] >> _ONE:
+            spent = False
+        consumes = claim[j] & _ONE
+        if spent and verdict[ordered[j]] == 0:
+            verdict[ordered[j]] = _V2 if consumes else _V3
+        if consumes and not spent:
+            spent = True
+            out[n] = claim[j] >> _ONE
+            n += 1
+    return out[:n].copy()
+
+
+@njit(cache=True)
+def missing_chunks(claim: U64, chunk_cells: Any, table: U64) -> U64:
+    """Chunks, ascending, that sorted claims fall into and that have no address in `table` yet."""
+    out, n, last = np.empty(claim.shape[0], np.uint64), 0, np.int64(-1)
+    for j in range(claim.shape[0]):
+        q = np.int64((claim[j] >> _ONE) // np.uint64(chunk_cells))
         if q != last and table[q] == 0:
             out[n] = q
             n += 1
@@ -208,30 +206,27 @@ def gather(address: Any, wanted: I64, chunk_cells: Any, out: U64) -> Any:
 
 
 @njit(cache=True, parallel=True)
-def check_outside(
-    ordered: I64, number: U64, made_at: I64, used: U64, table: U64, chunk_cells: Any, live: U64, verdict: U8
-) -> None:
-    """V1 to V3 against the index. Sorted rows walk the chunks in order.
+def check_outside(ordered: I64, claim: U64, used: U64, table: U64, chunk_cells: Any, live: U64, verdict: U8) -> None:
+    """V1 to V3 against the index. Sorted claims walk the chunks in order.
 
     A cell that was spent before this block is V2 or V3, whatever the move claims of it: packing may have dropped its
     fingerprint, and a verdict must not depend on that.
     """
     for j in prange(ordered.shape[0]):
-        i = ordered[j]
-        no = number[i]
+        no = claim[j] >> _ONE
         if not (live[no >> _6] >> (no & _63)) & _ONE:
-            verdict[i] = _V2 if made_at[i] >= 0 else _V3
+            verdict[ordered[j]] = _V2 if claim[j] & _ONE else _V3
             continue
         q = no // np.uint64(chunk_cells)
         there, fingerprint = stored_fingerprint(table[q], np.int64(no - q * np.uint64(chunk_cells)), chunk_cells)
-        if not there or fingerprint != used[i]:
-            verdict[i] = _V1
+        if not there or fingerprint != used[ordered[j]]:
+            verdict[ordered[j]] = _V1
 
 
 @njit(cache=True)
-def spend_virgin(ordered: I64, bucket: U64, low: U64, made_at: I64, verdict: U8) -> Any:
-    """V4 inside the block, over virgin rows sorted by (bucket, low, row); returns how many they touch first."""
-    touched, count = False, 0
+def spend_virgin(ordered: I64, bucket: U64, low: U64, made_at: I64, verdict: U8) -> None:
+    """V4 inside the block, over virgin rows sorted by (bucket, low, row)."""
+    touched = False
     for j in range(ordered.shape[0]):
         i = ordered[j]
         if j == 0 or low[i] != low[ordered[j - 1]] or bucket[i] != bucket[ordered[j - 1]]:
@@ -240,8 +235,6 @@ def spend_virgin(ordered: I64, bucket: U64, low: U64, made_at: I64, verdict: U8)
             verdict[i] = _V4
         if made_at[i] >= 0 and not touched:
             touched = True
-            count += 1
-    return count
 
 
 @njit(cache=True)
@@ -254,10 +247,3 @@ def collisions(ordered: I64, bucket: U64, low: U64, mark: U8, addr: U32, slot: U
             same = mark[i] == mark[h] and _same(addr, i, addr, h, 5) and _same(slot, i, slot, h, 8)
             count += not same
     return count
-
-
-@njit(cache=True)
-def break_v4(rows: I64, verdict: U8) -> None:
-    """Mark rows as breaking V4."""
-    for j in range(rows.shape[0]):
-        verdict[rows[j]] = _V4
