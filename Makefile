@@ -70,7 +70,8 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 
 .venv/.native: $(NATIVE_SOURCES) pyproject.toml .venv/.lock
 	@$(MAKE) check-rust
-	$(BIN)/maturin develop --quiet --release --locked --manifest-path $(NATIVE)
+	@# No index: every dependency must have come from requirements.lock.
+	PIP_QUIET=1 PIP_NO_INDEX=1 $(BIN)/maturin develop --quiet --release --locked --manifest-path $(NATIVE)
 	@touch $@
 
 check-python:

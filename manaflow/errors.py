@@ -92,8 +92,10 @@ class Verdict(ManaflowError):
             if value is not None
         )
         text = f"{self.rule.name}{where}: {self.what}"
-        if self.expected is not None or self.actual is not None:
-            text += f" (expected {_shown(self.expected)}, actual {_shown(self.actual)})"
+        sides = (("expected", self.expected), ("actual", self.actual))
+        known = [f"{name} {_shown(value)}" for name, value in sides if value is not None]
+        if known:
+            text += f" ({', '.join(known)})"
         if self.winner is not None:
             text += f"; the cell went to transaction 0x{self.winner.hex()}"
         return text

@@ -180,13 +180,21 @@ def _chosen_row(block: Block, transaction: int, move: int | None, field: Field) 
     return min(range(start, stop), key=lambda row: (_disturbance(block, transaction, row, field), row))
 
 
+def _cost_of_reuse(block: Block, row: int) -> int:
+    """How bad a place for using a cell again: impossible outside the block, and where it makes ether M6 fires first."""
+    moves = block.moves
+    if int(moves.number[row]) < block.header.first_cell or moves.mark[row] == Mark.NONCE:
+        return 2
+    earlier = moves.prev[_maker_row(block, row)].tobytes()
+    return int(moves.mark[row] == Mark.BALANCE and earlier < moves.prev[row].tobytes())
+
+
 def _disturbance(block: Block, transaction: int, row: int, field: Field) -> int:
     """How much else a lie at this row would disturb: 0 is best. Rules other than the one meant would fire first."""
     moves, leaf = block.moves, block.leaves[transaction]
     is_reference = bool(moves.mask[row] & Mask.REFERENCE)
     if field is Field.SPENT:
-        is_inside = int(moves.number[row]) >= block.header.first_cell
-        return 2 * (not is_inside) + int(moves.mark[row] != Mark.STORAGE)
+        return _cost_of_reuse(block, row)
     if field is Field.DROP:
         return 0 if is_reference else 1
     made = leaf.first_cell + row - int(block.leaves.move_offsets()[transaction])
