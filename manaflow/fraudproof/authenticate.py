@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 
-from manaflow.errors import Failure, Verdict
+from manaflow.errors import Failure, Rule, Verdict
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.format import (
     MOVE_BYTES,
+    WITHDRAWAL_BYTES,
     HeaderEvidence,
     LeafEvidence,
     MoveEvidence,
@@ -18,6 +19,7 @@ from manaflow.fraudproof.format import (
     TransactionEvidence,
 )
 from manaflow.moves import trees
+from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf
@@ -54,7 +56,7 @@ def authenticate_header(proof: Proof, trusted_head: bytes) -> Accused:
         config = ChainConfig.decode(proof.config)
     except Failure as failure:
         raise ProofRejected(str(failure)) from failure
-    if header.number <= config.genesis_number:
+    if header.number <= config.genesis_number and proof.rule != Rule.B2:  # B2 needs a parent, which genesis has not
         raise ProofRejected("genesis cannot be convicted")
     if proof.head is not None:
         _check_history(config, block_hash, header, head, proof.head.path)
@@ -71,6 +73,33 @@ def authenticate_old(accused: Accused, evidence: HeaderEvidence) -> Header:
     block_hash = hashlib.sha256(evidence.header).digest()
     _check_history(accused.config, block_hash, header, accused.header, evidence.path)
     return header
+
+
+def authenticate_parent(accused: Accused, evidence: HeaderEvidence) -> Header:
+    """The accused header's parent: named by its parent hash, or the last block of its history. Raises ProofRejected.
+
+    In an honest block both are the same; in a dishonest one either convicts (B2 compares the parent hash).
+    """
+    header = _decode_header(evidence.header)
+    block_hash = hashlib.sha256(evidence.header).digest()
+    if header.number < accused.config.genesis_number:
+        raise ProofRejected("the parent is older than genesis: it breaks B2 itself")
+    if not evidence.path and block_hash == accused.header.parent_hash:
+        return header
+    count = accused.header.number - accused.config.genesis_number
+    root = trees.root_from_path(trees.leaf_hash(block_hash), count - 1, count, evidence.path)
+    if root != accused.header.history_root:
+        raise ProofRejected("the header is not the accused block's parent")
+    return header
+
+
+def authenticate_withdrawals(header: Header, data: bytes) -> list[Withdrawal]:
+    """The withdrawals of the header's block, WITHDRAWAL_BYTES each. Raises ProofRejected."""
+    rows = [data[at : at + WITHDRAWAL_BYTES] for at in range(0, len(data), WITHDRAWAL_BYTES)]
+    if trees.root(rows) != header.withdrawals_root:
+        raise ProofRejected("the withdrawals are not those of the header")
+    number = int.from_bytes
+    return [Withdrawal(number(r[:8], "big"), number(r[8:16], "big"), r[16:36], number(r[36:], "big")) for r in rows]
 
 
 def _decode_header(data: bytes) -> Header:

@@ -12,10 +12,13 @@ from typing import Final
 
 from manaflow.errors import Rule
 from manaflow.fraudproof.format import (
+    Evidence,
     HeaderEvidence,
     LeafEvidence,
+    LeavesEvidence,
     MoveEvidence,
     MovesEvidence,
+    ParentEvidence,
     PlacedEvidence,
     Proof,
     TransactionEvidence,
@@ -51,12 +54,15 @@ def prove_s1(block: Block, config: ChainConfig, transaction: int) -> Proof:
 def prove_transaction(
     rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes] | None = None
 ) -> Proof:
-    """Any rule that one whole transaction shows broken: M1 to M6, S1, X0 to X4."""
+    """Any rule that one whole transaction shows broken: M1 to M6, S1, B8, X0 to X4."""
     moves = _moves_of(block, transaction)
     used = _codes_of(block, moves, codes or {}) if rule in _NEEDS_CODES else ()
     envelope = _envelope_of(block, transaction) if rule in _NEEDS_ENVELOPE else b""
     encoded = b"".join(move.encode() for move in moves)
-    return _proof(rule, block, config, TransactionEvidence(_leaf(block, transaction), envelope, encoded, used))
+    needs_withdrawals = rule == Rule.B8 or (rule == Rule.M6 and not envelope)
+    paid = b"".join(w.encode() for w in block.withdrawals) if needs_withdrawals else b""
+    evidence = TransactionEvidence(_leaf(block, transaction), envelope, encoded, used, paid)
+    return _proof(rule, block, config, evidence)
 
 
 def prove_v1(
@@ -92,6 +98,28 @@ def prove_pair(
     return _proof(rule, block, config, evidence)
 
 
+def prove_parent(rule: Rule, block: Block, config: ChainConfig, parent: Header, history: Sequence[bytes] = ()) -> Proof:
+    """B2 or B6: a header that does not follow from its parent. history is for B6, and for a wrong parent hash."""
+    path: tuple[bytes, ...] = ()
+    if block.header.parent_hash != parent.hash:
+        path = _history_path(history, len(history) - 1)
+    frontier = trees.Frontier()
+    for block_hash in history[:-1] if rule == Rule.B6 else ():
+        frontier.append(trees.leaf_hash(block_hash))
+    evidence = ParentEvidence(HeaderEvidence(parent.encode(), path), tuple(frontier.peaks))
+    return _proof(rule, block, config, evidence)
+
+
+def prove_b3(block: Block, config: ChainConfig, transaction: int | None) -> Proof:
+    """B3: totals that do not follow from a leaf to the next, or to the header's. None: from the header to leaf 0."""
+    count = len(block.leaves)
+    first = None if transaction is None else _leaf(block, transaction)
+    following = 0 if transaction is None else transaction + 1
+    after = _leaf(block, following) if following < count else None
+    envelope = b"" if transaction is None else _envelope_of(block, transaction)
+    return _proof(Rule.B3, block, config, LeavesEvidence(first, after, envelope))
+
+
 def under_head(proof: Proof, head: Header, history: Sequence[bytes]) -> Proof:
     """The same proof for verifiers whose trusted head is a later block. history: hashes of all blocks before that head.
 
@@ -104,7 +132,7 @@ def under_head(proof: Proof, head: Header, history: Sequence[bytes]) -> Proof:
     return replace(proof, head=HeaderEvidence(head.encode(), _history_path(history, position)))
 
 
-def _proof(rule: Rule, block: Block, config: ChainConfig, evidence: TransactionEvidence | MovesEvidence) -> Proof:
+def _proof(rule: Rule, block: Block, config: ChainConfig, evidence: Evidence) -> Proof:
     return Proof(rule, config.encode(), None, block.header.encode(), block.signature, evidence)
 
 

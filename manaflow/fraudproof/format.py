@@ -2,20 +2,23 @@
 
     file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence])
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
-    evidence    = transaction (M1 to M6, S1, X0 to X4) or moves (V1 to V4)
-    transaction = [leaf, envelope, moves, [code, ...]]      moves: MOVE_BYTES each; envelope: empty if not needed
+    evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6) or leaves (B3)
+    transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty
     moves       = [placed, old, other]                      the accused move; the other one, or [] (V1, not born yet)
+    parent      = [header, path, peaks]                     path: empty if the parent hash names it; peaks: for B6
+    leaves      = [leaf or [], next leaf or [], envelope]   neighbours, or one [] at an end, or both in an empty block
     placed      = [leaf, [position, move, path]]
     leaf        = [position, LEAF_BYTES bytes, path]
     old         = [] if `other` is of the accused block, else [header, path of its hash]
 
-A path is the list of RFC 6962 sibling hashes, leaf to root. The history tree's positions follow from the headers'
-numbers. There is no checksum: every byte is bound by a hash that leads to the trusted head, or refused. One proof
-has one encoding.
+Moves are MOVE_BYTES each and withdrawals WITHDRAWAL_BYTES, joined, all of them in their order. A path is the list of
+RFC 6962 sibling hashes, leaf to root. The history tree's positions follow from the headers' numbers. There is no
+checksum: every byte is bound by a hash that leads to the trusted head, or refused. One proof has one encoding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,15 +38,21 @@ MAX_PROOF_BYTES: Final = 4 * 2**20
 MAX_PATH: Final = 48
 """Sibling hashes of one path: no tree has more than 2^48 leaves."""
 MOVE_BYTES: Final = 126
+WITHDRAWAL_BYTES: Final = 44
 MAX_CODES: Final = 4096
 """Codes of one proof."""
 
 TRANSACTION_RULES: Final = frozenset({
-    Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
+    Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.B8, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
 })  # fmt: skip
 """Rules that one whole transaction shows broken."""
 MOVES_RULES: Final = frozenset({Rule.V1, Rule.V2, Rule.V3, Rule.V4})
 """Rules that one move or two show broken."""
+PARENT_RULES: Final = frozenset({Rule.B2, Rule.B6})
+"""Rules that a header and its parent's show broken."""
+LEAVES_RULES: Final = frozenset({Rule.B3})
+"""Rules that one leaf or two neighbours show broken."""
+PROVABLE: Final = TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES
 
 Path = tuple[bytes, ...]
 
@@ -92,6 +101,8 @@ class TransactionEvidence:
     """MOVE_BYTES for each move of the transaction, in order."""
     codes: tuple[bytes, ...]
     """By ascending keccak-256."""
+    withdrawals: bytes
+    """WITHDRAWAL_BYTES for each withdrawal of the block, in order (B8, and M6 of the WITHDRAWALS leaf)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,28 @@ class MovesEvidence:
     """The block of `other`; None: the accused one."""
     other: PlacedEvidence | None
     """V1: the consume that made the cell, None if it is not born yet. V2 to V4: the earlier move."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentEvidence:
+    """The accused header's parent, and for B6 the frontier of the parent's history."""
+
+    parent: HeaderEvidence
+    """Its path leads to the accused header's history; empty if the accused header's parent hash names it."""
+    peaks: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LeavesEvidence:
+    """Leaf i and leaf i + 1; without the one before the first, or the one after the last."""
+
+    leaf: LeafEvidence | None
+    after: LeafEvidence | None
+    envelope: bytes
+    """Of `leaf`, if that is a signed transaction."""
+
+
+Evidence = TransactionEvidence | MovesEvidence | ParentEvidence | LeavesEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +151,12 @@ class Proof:
     """RLP of the accused block's header."""
     signature: bytes
     """Its producer's."""
-    evidence: TransactionEvidence | MovesEvidence
+    evidence: Evidence
 
     def encode(self) -> bytes:
         """The file. Raises Failure beyond MAX_PROOF_BYTES."""
-        evidence = self.evidence
-        shape = _of_moves(evidence) if isinstance(evidence, MovesEvidence) else _of_transaction(evidence)
-        fields = [int(self.rule), self.config, _of_header(self.head), self.header, self.signature, shape]
+        evidence = _of_evidence(self.evidence)
+        fields = [int(self.rule), self.config, _of_header(self.head), self.header, self.signature, evidence]
         data = MAGIC + bytes((PROOF_VERSION,)) + rlp.encode(fields)
         if len(data) > MAX_PROOF_BYTES:
             raise Failure(f"the proof takes {len(data)} bytes, at most {MAX_PROOF_BYTES} are allowed (F2)")
@@ -146,12 +178,23 @@ class Proof:
             raise ProofRejected(f"the file does not decode: {error}") from error
 
 
+def _of_evidence(evidence: Evidence) -> list[Any]:
+    if isinstance(evidence, TransactionEvidence):
+        head = [_of_leaf(evidence.leaf), evidence.envelope, evidence.moves]
+        return [*head, list(evidence.codes), evidence.withdrawals]
+    if isinstance(evidence, MovesEvidence):
+        return [_of_placed(evidence.placed), _of_header(evidence.old), _of_placed(evidence.other)]
+    if isinstance(evidence, ParentEvidence):
+        return [*_of_header(evidence.parent), list(evidence.peaks)]
+    return [_of_leaf(evidence.leaf), _of_leaf(evidence.after), evidence.envelope]
+
+
 def _of_header(evidence: HeaderEvidence | None) -> list[Any]:
     return [evidence.header, list(evidence.path)] if evidence else []
 
 
-def _of_leaf(evidence: LeafEvidence) -> list[Any]:
-    return [evidence.position, evidence.leaf, list(evidence.path)]
+def _of_leaf(evidence: LeafEvidence | None) -> list[Any]:
+    return [evidence.position, evidence.leaf, list(evidence.path)] if evidence else []
 
 
 def _of_placed(evidence: PlacedEvidence | None) -> list[Any]:
@@ -161,17 +204,9 @@ def _of_placed(evidence: PlacedEvidence | None) -> list[Any]:
     return [_of_leaf(evidence.leaf), [move.position, move.move, list(move.path)]]
 
 
-def _of_transaction(evidence: TransactionEvidence) -> list[Any]:
-    return [_of_leaf(evidence.leaf), evidence.envelope, evidence.moves, list(evidence.codes)]
-
-
-def _of_moves(evidence: MovesEvidence) -> list[Any]:
-    return [_of_placed(evidence.placed), _of_header(evidence.old), _of_placed(evidence.other)]
-
-
 def _read_proof(fields: RlpReader) -> Proof:
     number = fields.integer("rule", 1)
-    if number not in TRANSACTION_RULES | MOVES_RULES:
+    if number not in PROVABLE:
         raise ProofRejected(f"rule number {number} is none that a file can show broken in this version")
     rule = Rule(number)
     config = _bounded(fields, "config", MAX_CONFIG_BYTES)
@@ -179,9 +214,18 @@ def _read_proof(fields: RlpReader) -> Proof:
     header = _bounded(fields, "header", MAX_HEADER_BYTES)
     signature = fields.fixed("signature", 65)
     items = fields.items("evidence")
-    evidence = _read_moves(items) if rule in MOVES_RULES else _read_transaction(items)
+    evidence = _reader_of(rule)(items)
+    items.finish("evidence")
     fields.finish("the proof")
     return Proof(rule, config, head, header, signature, evidence)
+
+
+def _reader_of(rule: Rule) -> Callable[[RlpReader], Evidence]:
+    if rule in MOVES_RULES:
+        return _read_moves
+    if rule in PARENT_RULES:
+        return _read_parent
+    return _read_leaves if rule in LEAVES_RULES else _read_transaction
 
 
 def _bounded(fields: RlpReader, name: str, most: int) -> bytes:
@@ -191,13 +235,13 @@ def _bounded(fields: RlpReader, name: str, most: int) -> bytes:
     return value
 
 
-def _read_path(fields: RlpReader) -> Path:
-    items = fields.items("path")
+def _read_path(fields: RlpReader, name: str = "path") -> Path:
+    items = fields.items(name)
     path: list[bytes] = []
     while items.more:
         if len(path) == MAX_PATH:
-            raise RlpError(f"path: more than {MAX_PATH} hashes")
-        path.append(items.fixed("path", 32))
+            raise RlpError(f"{name}: more than {MAX_PATH} hashes")
+        path.append(items.fixed(name, 32))
     return tuple(path)
 
 
@@ -225,17 +269,26 @@ def _read_placed(items: RlpReader) -> PlacedEvidence:
 
 def _read_transaction(items: RlpReader) -> TransactionEvidence:
     leaf = _read_leaf(items.items("leaf"))
-    envelope, moves = items.string("envelope"), items.string("moves")
-    if len(moves) % MOVE_BYTES:
-        raise RlpError(f"moves: {len(moves)} bytes are no multiple of {MOVE_BYTES}")
+    envelope, moves = items.string("envelope"), _read_rows(items, "moves", MOVE_BYTES)
+    codes = _read_codes(items)
+    return TransactionEvidence(leaf, envelope, moves, codes, _read_rows(items, "withdrawals", WITHDRAWAL_BYTES))
+
+
+def _read_rows(items: RlpReader, name: str, width: int) -> bytes:
+    rows = items.string(name)
+    if len(rows) % width:
+        raise RlpError(f"{name}: {len(rows)} bytes are no multiple of {width}")
+    return rows
+
+
+def _read_codes(items: RlpReader) -> tuple[bytes, ...]:
     inner = items.items("codes")
     codes: list[bytes] = []
     while inner.more:
         if len(codes) == MAX_CODES:
             raise RlpError(f"codes: more than {MAX_CODES}")
         codes.append(inner.string("code"))
-    items.finish("the transaction")
-    return TransactionEvidence(leaf, envelope, moves, tuple(codes))
+    return tuple(codes)
 
 
 def _read_moves(items: RlpReader) -> MovesEvidence:
@@ -243,5 +296,16 @@ def _read_moves(items: RlpReader) -> MovesEvidence:
     old = _read_header(items.items("older header"))
     inner = items.items("the other move")
     other = _read_placed(inner) if inner.more else None
-    items.finish("the moves")
     return MovesEvidence(placed, old, other)
+
+
+def _read_parent(items: RlpReader) -> ParentEvidence:
+    parent = HeaderEvidence(_bounded(items, "parent", MAX_HEADER_BYTES), _read_path(items))
+    return ParentEvidence(parent, _read_path(items, "peaks"))
+
+
+def _read_leaves(items: RlpReader) -> LeavesEvidence:
+    first, second = items.items("leaf"), items.items("next leaf")
+    leaf = _read_leaf(first) if first.more else None
+    after = _read_leaf(second) if second.more else None
+    return LeavesEvidence(leaf, after, items.string("envelope"))

@@ -74,6 +74,26 @@ def check_b8(
         check_b8_leaf(leaves[i], kind, txid, i)
 
 
+def check_b8_place(
+    config: ChainConfig, header: Header, place: int, leaf: Leaf, withdrawals: Sequence[Withdrawal]
+) -> SystemKind | None:
+    """B8 from one leaf: at its place stands what belongs there, a system transaction of that kind or a signed one.
+
+    Returns the kind, None for a signed transaction's place. withdrawals: those of the header's withdrawals root.
+    """
+    opening, closing = expected_system_leaves(config, header, withdrawals)
+    start = header.transactions - len(closing)
+    if start < len(opening):
+        raise Verdict(Rule.B8, "number of leaves", expected=len(opening) + len(closing), actual=header.transactions)
+    if len(opening) <= place < start:
+        if any(leaf.txid == txid for _, txid in _with_txids(config, header, tuple(SystemKind))):
+            raise Verdict(Rule.B8, "a system transaction among the signed ones", transaction=place, actual=leaf.txid)
+        return None
+    kind, txid = opening[place] if place < start else closing[place - start]
+    check_b8_leaf(leaf, kind, txid, place)
+    return kind
+
+
 def check_b8_leaf(leaf: Leaf, kind: SystemKind, txid: bytes, place: int) -> None:
     """B8: the leaf at `place` is the system transaction's: its txid, status 1, no gas, no logs."""
     what = kind.name.lower().replace("_", " ")

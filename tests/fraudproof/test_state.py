@@ -254,3 +254,12 @@ def test_an_unsigned_twin_of_a_header_is_not_convicted() -> None:
     unsigned = replace(resign(accused), signature=bytes(65))
     proof = prove_execution(Rule.X2, unsigned, honest().config, SLOT[0], honest().codes)
     assert "is not its producer's" in rejection(proof, accused.hash)
+
+
+def test_a_consume_beyond_its_leafs_count_makes_no_cell() -> None:
+    """The leaf counts 3 consumes although 4 moves consume (M5): what the fourth would make belongs to the next leaf."""
+    number = block().leaves[1].first_cell + 3
+    accused = forge_leaf(changed(block(), *SLOT, number=number), 1, consumes=3, references=3)
+    proof = prove_v1(accused, honest().config, SLOT, None)
+    claimed = prove_pair(Rule.V3, accused, honest().config, SLOT, accused, (1, 3)).evidence
+    assert "did not make cell" in rejection(replace(proof, evidence=claimed), accused.hash)

@@ -12,20 +12,25 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mark, Mask
 from manaflow.rules.config import Profile
 from manaflow.rules.signing import check_b8_masks, check_s1, check_s1_chain, check_s1_masks
-from tests.chain import CHAIN_ID, address_of, chain_config, key_of, signed_transfer
+from tests.chain import CHAIN_ID, address_of, chain_config, key_of
 from tests.rules.build import B, consume, reference, refused, word
 
 CONFIG = chain_config()
 MANAFLOW = replace(CONFIG, profile=Profile.MANAFLOW)
-RAW = signed_transfer(key_of(1), 3, B, 5, 10**9)
 MOVES = [consume(Mark.NONCE), reference(Mark.BALANCE)]
 
 
-def unprotected(key: coincurve.PrivateKey) -> bytes:
-    fields = [3, 10**9, 21_000, B, 5, b""]
-    signature = key.sign_recoverable(keccak256(rlp.encode(fields)), hasher=None)
+def signed(key: coincurve.PrivateKey, chain_id: int | None) -> bytes:
+    """A legacy envelope, protected (EIP-155) if a chain id is given."""
+    fields: list[int | bytes] = [3, 10**9, 21_000, B, 5, b""]
+    extra = [chain_id, 0, 0] if chain_id else []
+    signature = key.sign_recoverable(keccak256(rlp.encode([*fields, *extra])), hasher=None)
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-    return bytes(rlp.encode([*fields, 27 + signature[64], r, s]))
+    v = signature[64] + (chain_id * 2 + 35 if chain_id else 27)
+    return bytes(rlp.encode([*fields, v, r, s]))
+
+
+RAW = signed(key_of(1), CHAIN_ID)
 
 
 @pytest.mark.parametrize("config", [CONFIG, MANAFLOW])
@@ -36,7 +41,7 @@ def test_s1(config: object) -> None:
 
 
 def test_s1_unprotected_only_in_ethereum() -> None:
-    raw = unprotected(key_of(1))
+    raw = signed(key_of(1), None)
     assert check_s1(raw, CONFIG, keccak256(raw), [])[1] == address_of(key_of(1))
     refused(Rule.S1, check_s1, raw, MANAFLOW, keccak256(raw), [], what="without chain id")
 

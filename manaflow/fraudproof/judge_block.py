@@ -1,0 +1,89 @@
+"""B2, B3 and B6 from headers and neighbouring leaves."""
+
+from __future__ import annotations
+
+from manaflow.errors import Rule, Verdict
+from manaflow.fraudproof.authenticate import Accused, authenticate_leaf, authenticate_parent
+from manaflow.fraudproof.errors import ProofRejected
+from manaflow.fraudproof.format import LeafEvidence, LeavesEvidence, ParentEvidence
+from manaflow.moves.envelopes import decode_envelope
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.leaf import Leaf, SystemKind, system_txid
+from manaflow.moves.trees import Frontier
+from manaflow.rules.config import Profile
+from manaflow.rules.headers import check_b2, check_b6
+from manaflow.rules.leaves import check_b3_empty, check_b3_first, check_b3_last, check_b3_pair, compute_fees_added
+
+
+def judge_parent(rule: Rule, accused: Accused, evidence: ParentEvidence) -> None:
+    """B2 and B6. Raises the rule's Verdict, or ProofRejected for evidence that is not the chain's."""
+    parent = authenticate_parent(accused, evidence.parent)
+    if rule == Rule.B2:
+        if evidence.peaks:
+            raise ProofRejected("B2 needs no frontier")
+        check_b2(parent, accused.header, accused.config)
+        return
+    try:
+        frontier = Frontier(parent.number - accused.config.genesis_number, evidence.peaks)
+        check_b6(parent, accused.header, accused.config, frontier)
+    except ValueError as error:
+        raise ProofRejected(f"the frontier is not that of the parent's history: {error}") from error
+
+
+def judge_leaves(accused: Accused, evidence: LeavesEvidence) -> None:
+    """B3. Raises its Verdict, or ProofRejected for evidence that is not the chain's."""
+    if evidence.leaf is None:
+        if evidence.envelope:
+            raise ProofRejected("an envelope without its leaf")
+        _judge_start(accused, evidence.after)
+        return
+    try:
+        _judge_after(accused, evidence.leaf, evidence.after, evidence.envelope)
+    except Verdict as verdict:
+        raise verdict.at(evidence.leaf.position) from None
+
+
+def _judge_start(accused: Accused, first: LeafEvidence | None) -> None:
+    """The header beside leaf 0, or a header without leaves."""
+    if first is None:
+        if accused.header.transactions:
+            raise ProofRejected("the leaves are missing")
+        check_b3_empty(accused.header)
+        return
+    leaf = authenticate_leaf(accused.header, first)
+    if first.position != 0:
+        raise ProofRejected(f"leaf {first.position} is not the first one")
+    try:
+        check_b3_first(accused.header, leaf)
+    except Verdict as verdict:
+        raise verdict.at(0) from None
+
+
+def _judge_after(accused: Accused, evidence: LeafEvidence, next_one: LeafEvidence | None, envelope: bytes) -> None:
+    """A leaf beside the next one, or the last one beside the header."""
+    header, place = accused.header, evidence.position
+    leaf = authenticate_leaf(header, evidence)
+    fees, blob_gas = _added(accused, leaf, envelope)
+    if next_one is not None:
+        after = authenticate_leaf(header, next_one)
+        if next_one.position != place + 1:
+            raise ProofRejected(f"leaves {place} and {next_one.position} are no neighbours")
+        check_b3_pair(leaf, after, fees, blob_gas)
+        return
+    if place + 1 != header.transactions:
+        raise ProofRejected(f"leaf {place} is not the last one")
+    check_b3_last(header, leaf, fees, blob_gas)
+
+
+def _added(accused: Accused, leaf: Leaf, envelope: bytes) -> tuple[int, int]:
+    """Fees (wei) and blob gas that the leaf's transaction adds; nothing for a system transaction, told by its txid."""
+    config, header = accused.config, accused.header
+    if any(system_txid(kind, config.chain_id, header.number) == leaf.txid for kind in SystemKind):
+        return 0, 0
+    if keccak256(envelope) != leaf.txid:
+        raise ProofRejected("the envelope is not the one that the leaf names")
+    transaction = decode_envelope(envelope)
+    if config.profile == Profile.ETHEREUM:
+        return 0, transaction.blob_gas
+    price = transaction.effective_gas_price(header.base_fee)
+    return compute_fees_added(price, header.base_fee, leaf.gas_used), transaction.blob_gas
