@@ -33,6 +33,8 @@ MAX_TRANSACTION_GAS: Final = 2**24
 """EIP-7825."""
 MAX_TRANSACTION_BLOBS: Final = 6
 """EIP-7594."""
+MAX_WEI: Final = 2**128 - 1
+"""More wei than any chain holds. Engines compute fees in 128 bits, so that what reaches beyond is refused by rule."""
 BLOB_HASH_VERSION: Final = 1
 """EIP-4844."""
 DELEGATION: Final = bytes.fromhex("ef0100")
@@ -80,6 +82,12 @@ def check_fees(job: Job, transaction: EthereumTransaction) -> None:
         raise _invalid("max fee", f"at least the base fee, {job.environment.base_fee}", transaction.max_fee)
     if transaction.max_priority_fee > transaction.max_fee:
         raise _invalid("max priority fee", f"at most the max fee, {transaction.max_fee}", transaction.max_priority_fee)
+    for what, wei in (
+        ("gas limit x max fee", transaction.gas_limit * transaction.max_fee),
+        ("max fee per blob gas", transaction.max_fee_per_blob_gas),
+    ):
+        if wei > MAX_WEI:
+            raise _invalid(what, f"at most {MAX_WEI}", wei)
 
 
 def check_gas(job: Job, transaction: EthereumTransaction) -> None:

@@ -89,8 +89,8 @@ _HASHES: Final = (
 )  # fmt: skip
 _FIXED: Final = {"coinbase": 20} | dict.fromkeys(_HASHES, 32)
 """Bytes of the fields of fixed width."""
-_WORDS: Final = ("base_fee", "fees")
-"""Integers of at most 256 bits; all others have at most 64."""
+_WORDS: Final = ("fees",)
+"""Integers of at most 256 bits; all others have at most 64: a base fee beyond that is more than 18 ether a gas."""
 
 
 def _read(items: RlpReader, name: str) -> Any:

@@ -111,6 +111,14 @@ def test_max_fee_covers_the_base_fee() -> None:
     refused(job(max_fee=6), "max fee")
 
 
+def test_fees_stay_within_128_bits() -> None:
+    rich, limit = Account(2**256 - 1, 5), (2**128 - 1) // 100_000
+    check_x0(job(sender=rich, gas_limit=100_000, max_fee=limit))
+    refused(job(sender=rich, gas_limit=100_000, max_fee=limit + 1), "gas limit x max fee")
+    check_x0(blob_job(sender=rich, max_fee_per_blob_gas=2**128 - 1))
+    refused(blob_job(sender=rich, max_fee_per_blob_gas=2**128), "max fee per blob gas")
+
+
 def test_priority_fee_within_max_fee() -> None:
     check_x0(job(max_fee=50, max_priority_fee=50))
     refused(job(max_fee=50, max_priority_fee=51), "max priority fee")
@@ -220,7 +228,6 @@ def test_balance_covers_every_cap(fields: dict[str, Any]) -> None:
 
 def test_a_cost_beyond_256_bits() -> None:
     rich = Account(2**256 - 1, 5)
-    refused(job(sender=rich, max_fee=2**256 - 1), "balance of the sender")
     refused(job(sender=rich, value=2**256 - 1), "balance of the sender")
 
 

@@ -17,7 +17,7 @@ HASHES = {
     "config", "parent_hash", "seen_parent_hash", "prevrandao", "parent_beacon_root", "transactions_root", "codes_root",
     "withdrawals_root", "history_root",
 }  # fmt: skip
-WORDS = {"base_fee", "fees"}
+WORDS = {"fees"}
 NAMES = [field.name for field in fields(Header)]
 NUMBERS = [name for name in NAMES if name not in HASHES | {"version", "coinbase", "extra_data"}]
 
