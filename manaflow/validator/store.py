@@ -78,7 +78,7 @@ def as_failure(error: Exception) -> StorageFailure:
     if code == errno.EFBIG or os.strerror(errno.EFBIG) in text:
         return StorageFailure(f"the database has reached the largest size of a file allowed here ({text})")
     if code == errno.EIO or os.strerror(errno.EIO) in text:
-        return StorageFailure(f"the disk failed ({text})")
+        return StorageFailure(f"the disk is full or failed: a write was cut short or refused ({text})")
     return StorageFailure(f"the database failed: {text}")
 
 

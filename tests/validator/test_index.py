@@ -1,0 +1,281 @@
+"""The index's rules, both sides of each, at one place each; refused blocks change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manaflow.errors import Failure, Rule, StorageFailure, Verdict
+from manaflow.moves.columns import Moves
+from manaflow.moves.marks import ZERO20, ZERO32, Mark, Move
+from manaflow.validator.store import Table, number_key
+from tests.validator.blocks import REFERENCE, State, Transactions, consume, first_touch, place, reference, word
+from tests.validator.model import Model
+
+A, B, C, D = (place(n) for n in range(1, 5))
+GENESIS: Transactions = [[first_touch(A, word(10)), first_touch(B, word(20))], [first_touch(C, word(30))]]
+"""Cells 1, 2, 3 at A, B, C."""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    state = State(tmp_path)
+    state.apply(GENESIS)
+    yield state
+    state.close()
+
+
+def refused(state: State, block: Transactions, rule: Rule, transaction: int, move: int) -> None:
+    before, meta = state.index.content(), _stored(state)
+    assert state.broken(block) == (rule, transaction, move)
+    assert state.index.content() == before
+    assert _stored(state) == meta
+    state.index.verify()
+
+
+def _stored(state: State) -> dict[Table, list[tuple[bytes, bytes]]]:
+    with state.store.read() as txn:
+        return {table: [(key, bytes(value)) for key, value in txn.items(table)] for table in Table}
+
+
+def test_consumes_references_and_first_touches_follow_each_other(state: State) -> None:
+    block = [
+        [consume(1, A, word(10), word(11)), reference(2, B, word(20))],
+        [consume(4, A, word(11), word(12)), consume(2, B, word(20), word(21)), first_touch(D, word(40))],
+        [reference(5, A, word(12)), reference(7, D, word(40))],
+        [consume(7, D, word(40), ZERO32)],
+    ]
+    assert state.broken(block) is None
+    assert state.index.content().live == {3, 5, 6, 8}
+    assert state.index.next_number == 9
+    assert [state.index.is_live(n) for n in (0, 3, 4, 5, 8, 9)] == [False, True, False, True, True, False]
+
+
+@pytest.mark.parametrize("number", [3, 4, 5])
+def test_v1_the_number_must_be_born_before_the_transaction(state: State, number: int) -> None:
+    block = [
+        [consume(1, A, word(10), word(11))],
+        [reference(number, C if number == 3 else A, word(30 if number == 3 else 11))],
+    ]
+    if number < 5:
+        assert state.broken(block) is None
+    else:
+        refused(state, block, Rule.V1, 1, 0)
+
+
+def test_v1_a_transaction_may_not_name_its_own_cell(state: State) -> None:
+    refused(state, [[consume(1, A, word(10), word(11)), reference(4, B, word(20))]], Rule.V1, 0, 1)
+
+
+@pytest.mark.parametrize("number", [2**48, 2**63, 2**64 - 1])
+def test_v1_numbers_out_of_range(state: State, number: int) -> None:
+    refused(state, [[], [reference(number, A, word(10))]], Rule.V1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        reference(1, A, word(11)),
+        reference(1, B, word(10)),
+        reference(1, (Mark.BALANCE, A[1], A[2]), word(10)),
+        reference(1, (A[0], B[1], A[2]), word(10)),
+        reference(1, (A[0], A[1], B[2]), word(10)),
+        reference(2, A, word(10)),
+        reference(1, A, bytes([1]) + bytes(30) + bytes([10])),
+    ],
+)
+def test_v1_location_and_value_of_a_cell_from_before_the_block(state: State, claim: Move) -> None:
+    assert state.broken([[reference(1, A, word(10))]]) is None
+    refused(state, [[reference(3, C, word(30)), claim]], Rule.V1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        reference(4, A, word(10)),
+        reference(4, B, word(11)),
+        reference(4, (Mark.NONCE, A[1], A[2]), word(11)),
+        reference(4, (A[0], A[1], B[2]), word(11)),
+    ],
+)
+def test_v1_location_and_value_of_a_cell_inside_the_block(state: State, claim: Move) -> None:
+    make = [consume(1, A, word(10), word(11))]
+    assert state.broken([make, [reference(4, A, word(11))]]) is None
+    state.undo()
+    refused(state, [make, [claim]], Rule.V1, 1, 0)
+
+
+def test_v2_no_cell_is_consumed_twice(state: State) -> None:
+    again = consume(1, A, word(10), word(99))
+    refused(state, [[consume(1, A, word(10), word(11))], [], [again]], Rule.V2, 2, 0)
+    assert state.broken([[consume(1, A, word(10), word(11))]]) is None
+    refused(state, [[again]], Rule.V2, 0, 0)
+    twice = [
+        [consume(4, A, word(11), word(12))],
+        [consume(5, A, word(12), word(13))],
+        [consume(5, A, word(12), word(14))],
+    ]
+    refused(state, twice, Rule.V2, 2, 0)
+    assert state.broken(twice[:2]) is None
+    refused(state, [[consume(5, A, word(12), word(15))]], Rule.V2, 0, 0)
+
+
+def test_v3_a_reference_stands_before_the_consume(state: State) -> None:
+    use, look = [consume(1, A, word(10), word(11))], [reference(1, A, word(10))]
+    refused(state, [use, look], Rule.V3, 1, 0)
+    assert state.broken([look, look, use]) is None
+    refused(state, [look], Rule.V3, 0, 0)
+    inside = [[consume(4, A, word(11), word(12))], [consume(5, A, word(12), word(13))], [reference(5, A, word(12))]]
+    refused(state, inside, Rule.V3, 2, 0)
+
+
+def test_v4_virgin_means_never_consumed(state: State) -> None:
+    refused(state, [[first_touch(A, word(1))]], Rule.V4, 0, 0)
+    refused(state, [[reference(0, A, ZERO32)]], Rule.V4, 0, 0)
+    refused(state, [[first_touch(D, word(1))], [first_touch(D, word(2))]], Rule.V4, 1, 0)
+    refused(state, [[first_touch(D, word(1))], [reference(0, D, ZERO32)]], Rule.V4, 1, 0)
+    looks: Transactions = [[reference(0, D, ZERO32)], [reference(0, D, ZERO32)], [first_touch(D, word(1))]]
+    assert state.broken(looks) is None
+    refused(state, [[reference(0, D, ZERO32)]], Rule.V4, 0, 0)
+
+
+def test_v4_a_location_stays_touched_when_its_value_is_zero_again(state: State) -> None:
+    assert state.broken([[consume(1, A, word(10), ZERO32)]]) is None
+    refused(state, [[reference(0, A, ZERO32)]], Rule.V4, 0, 0)
+
+
+def test_the_lowest_broken_move_is_named_and_v1_before_v2(state: State) -> None:
+    use = [consume(1, A, word(10), word(11))]
+    refused(state, [use, [consume(1, A, word(77), word(12))], [first_touch(B, word(1))]], Rule.V1, 1, 0)
+    refused(state, [use, [reference(2, B, word(20)), first_touch(B, word(1))], use], Rule.V4, 1, 1)
+
+
+def test_a_cell_spent_before_the_block_is_v2_or_v3_whatever_is_claimed(state: State) -> None:
+    assert state.broken([[consume(1, A, word(10), word(11))]]) is None
+    refused(state, [[consume(1, B, word(1), word(2))]], Rule.V2, 0, 0)
+    refused(state, [[reference(1, B, word(1))]], Rule.V3, 0, 0)
+
+
+def test_a_lost_race_names_its_winner(state: State) -> None:
+    block = [[consume(1, A, word(10), word(11))], [consume(1, A, word(10), word(12))]]
+    names = [b"\x01" * 32, b"\x02" * 32]
+    with pytest.raises(Verdict) as error:
+        state.apply(block, names)
+    assert error.value.winner == names[0]
+    virgin = [[first_touch(D, word(11))], [reference(2, B, word(20)), reference(0, D, ZERO32)]]
+    with pytest.raises(Verdict) as error:
+        state.apply(virgin, names)
+    assert error.value.winner == names[0]
+
+
+def test_expected_and_actual_inside_the_block(state: State) -> None:
+    with pytest.raises(Verdict) as error:
+        state.apply([[consume(1, A, word(10), word(11))], [reference(4, A, word(12))]])
+    assert (error.value.expected, error.value.actual) == ("0x" + word(12).hex(), "0x" + word(11).hex())
+
+
+def test_blockhash_moves_never_reach_the_index(state: State) -> None:
+    move = Move(REFERENCE, Mark.BLOCKHASH, 0, ZERO20, word(5), word(1), word(1))
+    assert state.broken([[move, move]]) is None
+    assert state.index.next_number == 4
+
+
+def test_empty_blocks(state: State) -> None:
+    for block in ([], [[]], [[], []]):
+        assert state.broken(block) is None
+    assert (state.index.height, state.index.next_number) == (3, 4)
+
+
+def test_undo_and_reopen(state: State) -> None:
+    before = state.index.content()
+    assert state.broken([[consume(1, A, word(10), word(11)), first_touch(D, word(1))]]) is None
+    after = state.index.content()
+    state.open()
+    assert state.index.content() == after
+    state.undo()
+    assert state.index.content() == before
+    state.open()
+    assert state.index.content() == before
+    assert state.broken([[first_touch(D, word(2))], [reference(1, A, word(10))]]) is None
+    state.undo()
+    state.undo()
+    assert (state.index.height, state.index.next_number, len(state.index.content().live)) == (-1, 1, 0)
+    state.open()
+    assert state.broken(GENESIS) is None
+
+
+def test_a_block_whose_commit_never_came_leaves_nothing(state: State) -> None:
+    before = state.index.content()
+    moves = Moves.of([consume(1, A, word(10), word(11))])
+    ids = np.zeros((1, 32), np.uint8)
+    with pytest.raises(RuntimeError), state.store.write() as txn:  # noqa: PT012
+        net = state.index.check(txn, moves, np.array([0, 1]), 4, ids)
+        state.index.apply(txn, 1, net, ids)
+        raise RuntimeError
+    assert state.index.content() == before
+    state.index.verify()
+    assert state.broken([[consume(1, A, word(10), word(11))]]) is None
+
+
+def test_undo_deeper_than_the_journal_fails_clearly(tmp_path: Path) -> None:
+    state, model = State(tmp_path), Model()
+    for n in range(40):
+        block = [[first_touch(place(100 + n), word(n + 1))]]
+        state.apply(block)
+    assert len(state.index.memory.recent) == 8, "one turn of eight steps, six blocks at least"
+    while state.can_undo:
+        state.undo()
+    with pytest.raises(Failure, match="too old"):
+        state.undo()
+    state.index.verify()
+    state.open()
+    state.index.verify()
+    assert state.index.content().live == set(range(1, 33))
+    assert model.height == -1
+    state.close()
+
+
+def test_misuse_is_not_a_verdict(state: State) -> None:
+    moves, ids = Moves.of([reference(1, A, word(10))]), np.zeros((1, 32), np.uint8)
+    with state.store.write() as txn:
+        with pytest.raises(ValueError, match="next number"):
+            state.index.check(txn, moves, np.array([0, 1]), 5)
+        with pytest.raises(ValueError, match="offsets"):
+            state.index.check(txn, moves, np.array([0, 2]), 4)
+        net = state.index.check(txn, moves, np.array([0, 1]), 4)
+        with pytest.raises(ValueError, match="does not follow"):
+            state.index.apply(txn, 5, net, ids)
+        with pytest.raises(ValueError, match="not the last"):
+            state.index.undo(txn, 5)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        (Table.CELLS, number_key(0), None),
+        (Table.BIRTHS, number_key(1), None),
+        (Table.RECENT, number_key(0), None),
+        (Table.RECENT, number_key(0), b"\0" * 64),
+        (Table.META, b"index tip", b"short"),
+        (Table.META, b"index keys", b"short"),
+    ],
+)
+def test_damage_is_found(state: State, table: Table, key: bytes, value: bytes | None) -> None:
+    state.index.verify()
+    with state.store.write() as txn:
+        if value is None:
+            assert txn.delete(table, key)
+        else:
+            txn.put(table, key, value)
+    with pytest.raises(StorageFailure):  # noqa: PT012
+        state.open()
+        state.index.verify()
+
+
+def test_verify_compares_memory_with_the_files(state: State) -> None:
+    state.index.memory.live[0] ^= np.uint64(2)
+    with pytest.raises(StorageFailure, match="live bits"):
+        state.index.verify()
