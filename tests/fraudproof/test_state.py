@@ -124,6 +124,17 @@ def test_v1_needs_the_very_maker() -> None:
         assert "is not in block" in rejection(twisted, accused.hash)
 
 
+def test_a_move_of_another_place_does_not_convict() -> None:
+    proof = v1(block(), SLOT, None)
+    evidence = proof.evidence
+    assert isinstance(evidence, MovesEvidence)
+    move = evidence.placed.move
+    for wrong in (replace(move, position=0), replace(move, path=move.path[:-1]), replace(move, position=6)):
+        placed = replace(evidence.placed, move=wrong)
+        twisted = replace(proof, evidence=replace(evidence, placed=placed))
+        assert f"move {wrong.position} is not in its transaction" in rejection(twisted, block().hash)
+
+
 def test_v1_of_a_virgin_cell_does_not_convict() -> None:
     where = seat(LAST, 2, Mark.CODE, honest().addresses[1])
     assert number_at(where) == 0
@@ -235,7 +246,7 @@ def test_an_ancestor_of_the_trusted_head_is_convicted(distance: int) -> None:
     assert under_head(later, accused.header, history()) == proof
     verified = verify(later.encode(), head.hash, EXECUTOR)
     assert verified.block_hash == accused.hash
-    assert "is not the trusted head" in rejection(later, accused.hash)
+    assert "head in the file is not the trusted head" in rejection(later, accused.hash)
     assert "is not the trusted head" in rejection(proof, head.hash)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -138,7 +139,7 @@ def test_a_lie_is_convicted(lie: Lie) -> None:
     assert lie.what in str(verdict)
     if lie.move() is not None:
         assert verdict.move == lie.move()
-    assert "is not the trusted head" in rejection(proof, block().hash)
+    assert "accused block is not the trusted head" in rejection(proof, block().hash)
 
 
 @pytest.mark.parametrize("rule", sorted(TRANSACTION_RULES))
@@ -238,3 +239,35 @@ def test_genesis_cannot_be_convicted() -> None:
     signed_genesis = forge_header(genesis)
     proof = prove_transaction(Rule.M4, signed_genesis, honest().config, 0)
     assert "genesis cannot be convicted" in rejection(proof, genesis.hash)
+
+
+@pytest.mark.parametrize("rule", [Rule.M1, Rule.M2, Rule.M4])
+def test_moves_that_are_no_world_are_not_executed(rule: Rule) -> None:
+    """Else an executor would have to make sense of them; they break an M rule, which is another proof."""
+    accused = next(lie for lie in LIES if lie.rule == rule).tell()
+    for execution in (Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4):
+        assert f"breaks another rule than {execution.name}: {rule.name}" in rejection(
+            prove(execution, accused), accused.hash
+        )
+
+
+@pytest.mark.parametrize(("nonce", "why"), [(2**64 - 1, "another rule than X2: X0"), (2**64, "beyond 64 bits")])
+def test_a_nonce_beyond_64_bits_is_not_executed(nonce: int, why: str) -> None:
+    at = index_of(moves_of(block(), CALL), Mark.NONCE)
+    accused = changed(block(), CALL, at, prev=word(nonce))
+    assert why in rejection(prove(Rule.X2, accused), accused.hash)
+
+
+@pytest.mark.parametrize("rule", [Rule.X1, Rule.X2, Rule.S1, Rule.M3, Rule.M6])
+def test_a_signed_transaction_needs_its_envelope(rule: Rule) -> None:
+    proof = prove(rule, block())
+    twisted = replace(proof, evidence=replace(proof.evidence, envelope=b""))
+    expected = "M6 holds" if rule == Rule.M6 else "the envelope is missing"
+    assert expected in rejection(twisted, block().hash)
+
+
+def test_a_config_that_does_not_decode_convicts_nobody() -> None:
+    garbage_config = b"\xc1\x80"
+    accused = forge_header(block(), config=hashlib.sha256(garbage_config).digest())
+    proof = replace(prove(Rule.X2, accused), config=garbage_config)
+    assert "chain config does not decode" in rejection(proof, accused.hash)
