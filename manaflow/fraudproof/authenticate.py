@@ -12,6 +12,7 @@ from manaflow.fraudproof.format import (
     MOVE_BYTES,
     WITHDRAWAL_BYTES,
     HeaderEvidence,
+    ItemEvidence,
     LeafEvidence,
     MoveEvidence,
     PlacedEvidence,
@@ -124,6 +125,14 @@ def authenticate_leaf(header: Header, evidence: LeafEvidence) -> Leaf:
     if root != header.transactions_root:
         raise ProofRejected(f"leaf {evidence.position} is not in block {header.number}")
     return Leaf.decode(evidence.leaf)
+
+
+def authenticate_item(evidence: ItemEvidence, count: int, root: bytes) -> bytes:
+    """An entry of a tree with `count` leaves. Raises ProofRejected."""
+    found = trees.root_from_path(trees.leaf_hash(evidence.item), evidence.position, count, evidence.path)
+    if found != root:
+        raise ProofRejected(f"item {evidence.position} is not in its tree")
+    return evidence.item
 
 
 def authenticate_move(leaf: Leaf, evidence: MoveEvidence) -> Move:

@@ -6,14 +6,18 @@ or IndexError for places that the blocks do not have; whatever it builds against
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from manaflow.errors import Rule
 from manaflow.fraudproof.format import (
+    CodesEvidence,
     Evidence,
+    HashesEvidence,
     HeaderEvidence,
+    ItemEvidence,
     LeafEvidence,
     LeavesEvidence,
     MoveEvidence,
@@ -28,7 +32,9 @@ from manaflow.moves.block import Block
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mark, Move
+from manaflow.rules.bodies import ancestor_leaf, is_header_source
 from manaflow.rules.config import ChainConfig
+from manaflow.rules.moves import value_of
 
 Seat = tuple[int, int]
 """(transaction in the block, move in the transaction)."""
@@ -118,6 +124,62 @@ def prove_b3(block: Block, config: ChainConfig, transaction: int | None) -> Proo
     after = _leaf(block, following) if following < count else None
     envelope = b"" if transaction is None else _envelope_of(block, transaction)
     return _proof(Rule.B3, block, config, LeavesEvidence(first, after, envelope))
+
+
+def prove_missing_code(block: Block, config: ChainConfig, seat: Seat) -> Proof:
+    """B4: a consume of `c` whose code is not in the body, whose codes ascend."""
+    items = [keccak256(code) for code in block.codes]
+    wanted = _moves_of(block, seat[0])[seat[1]].next
+    at = bisect.bisect_left(items, wanted)
+    evidence = CodesEvidence(_placed(block, seat), *_around(items, at))
+    return _proof(Rule.B4, block, config, evidence)
+
+
+def prove_code_order(block: Block, config: ChainConfig, position: int) -> Proof:
+    """B4: codes `position` and the next one are out of order."""
+    items = [keccak256(code) for code in block.codes]
+    return _proof(Rule.B4, block, config, CodesEvidence(None, _item(items, position), _item(items, position + 1)))
+
+
+def prove_b5(
+    block: Block,
+    config: ChainConfig,
+    seat: Seat,
+    source: Header | None,
+    history: Sequence[bytes] = (),
+    ancestors: Sequence[tuple[int, bytes]] = (),
+) -> Proof:
+    """B5: an `e` move whose hash is not the chain's, or outside the window.
+
+    source: the header after the block that is asked for, if it is on this chain and not the accused one. ancestors: all
+    (number, hash) of the config's tree, for older blocks.
+    """
+    asked = value_of(_moves_of(block, seat[0])[seat[1]].slot)
+    old: HeaderEvidence | None = None
+    shown: tuple[ItemEvidence, ...] = ()
+    if source is not None and source.hash != block.hash:
+        position = source.number - config.genesis_number
+        old = HeaderEvidence(source.encode(), _history_path(history, position))
+    elif not is_header_source(asked, config):
+        shown = _ancestors_around(ancestors, asked)
+    return _proof(Rule.B5, block, config, HashesEvidence(_placed(block, seat), old, shown))
+
+
+def _ancestors_around(ancestors: Sequence[tuple[int, bytes]], asked: int) -> tuple[ItemEvidence, ...]:
+    items = [ancestor_leaf(number, block_hash) for number, block_hash in ancestors]
+    at = bisect.bisect_left([number for number, _ in ancestors], asked)
+    if at < len(items) and ancestors[at][0] == asked:
+        return (_item(items, at),)
+    return tuple(item for item in _around(items, at) if item is not None)
+
+
+def _around(items: Sequence[bytes], at: int) -> tuple[ItemEvidence | None, ItemEvidence | None]:
+    """The neighbours between which something missing would stand at `at`."""
+    return _item(items, at - 1) if at > 0 else None, _item(items, at) if at < len(items) else None
+
+
+def _item(items: Sequence[bytes], position: int) -> ItemEvidence:
+    return ItemEvidence(position, items[position], tuple(trees.path([trees.leaf_hash(i) for i in items], position)))
 
 
 def under_head(proof: Proof, head: Header, history: Sequence[bytes]) -> Proof:

@@ -2,11 +2,15 @@
 
     file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence])
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
-    evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6) or leaves (B3)
+    evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6), leaves (B3), codes (B4)
+                  or hashes (B5)
     transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty
     moves       = [placed, old, other]                      the accused move; the other one, or [] (V1, not born yet)
     parent      = [header, path, peaks]                     path: empty if the parent hash names it; peaks: for B6
     leaves      = [leaf or [], next leaf or [], envelope]   neighbours, or one [] at an end, or both in an empty block
+    codes       = [placed or [], code or [], next code or []]   the move that needs a code between the two; code: item
+    hashes      = [placed, old, [item, ...]]                the header after the block asked for, or ancestors: items
+    item        = [position, bytes, path]                   of the codes tree, or of the config's tree of ancestors
     placed      = [leaf, [position, move, path]]
     leaf        = [position, LEAF_BYTES bytes, path]
     old         = [] if `other` is of the accused block, else [header, path of its hash]
@@ -39,6 +43,7 @@ MAX_PATH: Final = 48
 """Sibling hashes of one path: no tree has more than 2^48 leaves."""
 MOVE_BYTES: Final = 126
 WITHDRAWAL_BYTES: Final = 44
+ANCESTOR_BYTES: Final = 40
 MAX_CODES: Final = 4096
 """Codes of one proof."""
 
@@ -52,7 +57,11 @@ PARENT_RULES: Final = frozenset({Rule.B2, Rule.B6})
 """Rules that a header and its parent's show broken."""
 LEAVES_RULES: Final = frozenset({Rule.B3})
 """Rules that one leaf or two neighbours show broken."""
-PROVABLE: Final = TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES
+CODES_RULES: Final = frozenset({Rule.B4})
+"""Rules that a move and two neighbours in the codes tree show broken."""
+HASHES_RULES: Final = frozenset({Rule.B5})
+"""Rules that an `e` move and the chain's own hash show broken."""
+PROVABLE: Final = TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES | CODES_RULES | HASHES_RULES
 
 Path = tuple[bytes, ...]
 
@@ -135,7 +144,38 @@ class LeavesEvidence:
     """Of `leaf`, if that is a signed transaction."""
 
 
-Evidence = TransactionEvidence | MovesEvidence | ParentEvidence | LeavesEvidence
+@dataclass(frozen=True, slots=True)
+class ItemEvidence:
+    """An entry of a tree: a code's hash, or number:8 | hash:32 of an ancestor."""
+
+    position: int
+    item: bytes
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class CodesEvidence:
+    """A consume of `c` whose code would stand between two neighbours; or, without it, two neighbours out of order."""
+
+    placed: PlacedEvidence | None
+    code: ItemEvidence | None
+    """None: the missing code would be the first."""
+    after: ItemEvidence | None
+    """None: it would be the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashesEvidence:
+    """An `e` move and what the chain knows of the block that it asks for."""
+
+    placed: PlacedEvidence
+    old: HeaderEvidence | None
+    """The header after that block; None if that is the accused one, or the block is older than genesis's parent."""
+    ancestors: tuple[ItemEvidence, ...]
+    """Of a block older than genesis's parent: its entry, or the neighbours between which it is missing."""
+
+
+Evidence = TransactionEvidence | MovesEvidence | ParentEvidence | LeavesEvidence | CodesEvidence | HashesEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +226,11 @@ def _of_evidence(evidence: Evidence) -> list[Any]:
         return [_of_placed(evidence.placed), _of_header(evidence.old), _of_placed(evidence.other)]
     if isinstance(evidence, ParentEvidence):
         return [*_of_header(evidence.parent), list(evidence.peaks)]
-    return [_of_leaf(evidence.leaf), _of_leaf(evidence.after), evidence.envelope]
+    if isinstance(evidence, LeavesEvidence):
+        return [_of_leaf(evidence.leaf), _of_leaf(evidence.after), evidence.envelope]
+    if isinstance(evidence, CodesEvidence):
+        return [_of_placed(evidence.placed), _of_item(evidence.code), _of_item(evidence.after)]
+    return [_of_placed(evidence.placed), _of_header(evidence.old), [_of_item(item) for item in evidence.ancestors]]
 
 
 def _of_header(evidence: HeaderEvidence | None) -> list[Any]:
@@ -195,6 +239,10 @@ def _of_header(evidence: HeaderEvidence | None) -> list[Any]:
 
 def _of_leaf(evidence: LeafEvidence | None) -> list[Any]:
     return [evidence.position, evidence.leaf, list(evidence.path)] if evidence else []
+
+
+def _of_item(evidence: ItemEvidence | None) -> list[Any]:
+    return [evidence.position, evidence.item, list(evidence.path)] if evidence else []
 
 
 def _of_placed(evidence: PlacedEvidence | None) -> list[Any]:
@@ -225,6 +273,10 @@ def _reader_of(rule: Rule) -> Callable[[RlpReader], Evidence]:
         return _read_moves
     if rule in PARENT_RULES:
         return _read_parent
+    if rule in CODES_RULES:
+        return _read_codes_evidence
+    if rule in HASHES_RULES:
+        return _read_hashes
     return _read_leaves if rule in LEAVES_RULES else _read_transaction
 
 
@@ -309,3 +361,29 @@ def _read_leaves(items: RlpReader) -> LeavesEvidence:
     leaf = _read_leaf(first) if first.more else None
     after = _read_leaf(second) if second.more else None
     return LeavesEvidence(leaf, after, items.string("envelope"))
+
+
+def _read_item(items: RlpReader, width: int) -> ItemEvidence:
+    evidence = ItemEvidence(items.integer("position", 6), items.fixed("item", width), _read_path(items))
+    items.finish("item and path")
+    return evidence
+
+
+def _read_codes_evidence(items: RlpReader) -> CodesEvidence:
+    first, second, third = items.items("a placed move"), items.items("code"), items.items("next code")
+    return CodesEvidence(
+        _read_placed(first) if first.more else None,
+        _read_item(second, 32) if second.more else None,
+        _read_item(third, 32) if third.more else None,
+    )
+
+
+def _read_hashes(items: RlpReader) -> HashesEvidence:
+    placed, old = _read_placed(items.items("a placed move")), _read_header(items.items("older header"))
+    inner = items.items("ancestors")
+    ancestors: list[ItemEvidence] = []
+    while inner.more:
+        if len(ancestors) == 2:
+            raise RlpError("ancestors: more than 2")
+        ancestors.append(_read_item(inner.items("ancestor"), ANCESTOR_BYTES))
+    return HashesEvidence(placed, old, tuple(ancestors))

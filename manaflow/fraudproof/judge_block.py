@@ -79,6 +79,8 @@ def _added(accused: Accused, leaf: Leaf, envelope: bytes) -> tuple[int, int]:
     """Fees (wei) and blob gas that the leaf's transaction adds; nothing for a system transaction, told by its txid."""
     config, header = accused.config, accused.header
     if any(system_txid(kind, config.chain_id, header.number) == leaf.txid for kind in SystemKind):
+        if envelope:
+            raise ProofRejected("a system transaction has no envelope")
         return 0, 0
     if keccak256(envelope) != leaf.txid:
         raise ProofRejected("the envelope is not the one that the leaf names")

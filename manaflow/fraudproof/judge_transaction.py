@@ -52,10 +52,13 @@ def judge_transaction(
     codes = authenticate_codes(moves, evidence.codes)
     if evidence.envelope and keccak256(evidence.envelope) != leaf.txid:
         raise ProofRejected("the envelope is not the one that the leaf names")
+    is_system = rule == Rule.B8 or (rule == Rule.M6 and not evidence.envelope)
+    if evidence.withdrawals and not is_system:
+        raise ProofRejected(f"{rule.name} of this transaction needs no withdrawals")
     try:
         if rule in _EXECUTION_RULES:
             _judge_execution(accused, leaf, moves, evidence.envelope, codes, executor, max_gas)
-        elif rule == Rule.B8 or (rule == Rule.M6 and not evidence.envelope):
+        elif is_system:
             _judge_system(accused, leaf, moves, evidence)
         else:
             _judge_alone(rule, accused, leaf, moves, evidence.envelope)

@@ -9,8 +9,17 @@ from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.executor import Executor
 from manaflow.fraudproof.authenticate import Accused, authenticate_header
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import Evidence, LeavesEvidence, MovesEvidence, ParentEvidence, Proof
+from manaflow.fraudproof.format import (
+    CodesEvidence,
+    Evidence,
+    HashesEvidence,
+    LeavesEvidence,
+    MovesEvidence,
+    ParentEvidence,
+    Proof,
+)
 from manaflow.fraudproof.judge_block import judge_leaves, judge_parent
+from manaflow.fraudproof.judge_body import judge_codes, judge_hashes
 from manaflow.fraudproof.judge_moves import judge_moves
 from manaflow.fraudproof.judge_transaction import judge_transaction
 
@@ -57,5 +66,9 @@ def _judge(rule: Rule, accused: Accused, evidence: Evidence, executor: Executor,
         judge_parent(rule, accused, evidence)
     elif isinstance(evidence, LeavesEvidence):
         judge_leaves(accused, evidence)
+    elif isinstance(evidence, CodesEvidence):
+        judge_codes(accused, evidence)
+    elif isinstance(evidence, HashesEvidence):
+        judge_hashes(accused, evidence)
     else:
         judge_transaction(rule, accused, evidence, executor, max_gas)

@@ -262,3 +262,13 @@ def test_withdrawals_are_the_headers() -> None:
     for data in (b"", evidence_of(proof).withdrawals[:44], bytes(88)):
         twisted = replace(proof, evidence=replace(evidence_of(proof), withdrawals=data))
         assert "not those of the header" in rejection(twisted, paid.hash)
+
+
+def test_nothing_unused_rides_along() -> None:
+    chain, paid = paying()
+    proof = b8(chain, paid, PAID, Rule.M2)
+    twisted = replace(proof, evidence=replace(evidence_of(proof), withdrawals=bytes(44)))
+    assert "needs no withdrawals" in rejection(twisted, paid.hash)
+    proof = prove_b3(block(), honest().config, 0)
+    twisted = replace(proof, evidence=replace(evidence_of(proof), envelope=b"unused"))
+    assert "has no envelope" in rejection(twisted, block().hash)
