@@ -73,11 +73,11 @@ def load_chain(inputs: Sequence[Path], genesis: Path | None) -> ChainFiles:
 
     Raises a usage error if genesis or a block in between is missing, Verdict (B1) if a file does not decode.
     """
-    found = genesis_path(inputs, genesis)
+    paths, found = block_paths(inputs), genesis_path(inputs, genesis)
     if found is None:
         raise typer.BadParameter("no genesis.mana among the files or beside them: name it with --genesis")
     root = read_genesis(found)
-    by_number = {block.header.number: (path, block) for path in block_paths(inputs) for block in [read_block(path)]}
+    by_number = {block.header.number: (path, block) for path in paths for block in [read_block(path)]}
     if not by_number:
         raise typer.BadParameter("no block file is named")
     named, first, last = sorted(by_number), root.block.header.number + 1, max(by_number)

@@ -82,7 +82,7 @@ def block_paths(inputs: Sequence[Path]) -> list[Path]:
     """Block files among files and folders, by number (the file's name); genesis files are left out."""
     found: list[Path] = []
     for path in inputs:
-        found += existing(path).glob("*.mana") if path.is_dir() else [path]
+        found += path.glob("*.mana") if existing(path).is_dir() else [path]
     paths = [path for path in found if path.name != GENESIS_NAME]
     return sorted(paths, key=lambda p: (p.parent, not p.stem.isdigit(), int(p.stem) if p.stem.isdigit() else 0, p.name))
 
