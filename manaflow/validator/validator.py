@@ -28,6 +28,7 @@ from manaflow.validator.execution import BlockExecution
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.netting import NetEffect
+from manaflow.validator.shape import Shape
 from manaflow.validator.store import ROOM, Store, Table, Transaction
 from manaflow.validator.transactions import Ancestry
 
@@ -96,9 +97,15 @@ class Validator:
 
     @classmethod
     def create(
-        cls, path: Path | str, genesis: GenesisFile, *, mode: Mode | str = Mode.MOVES, threads: int = 0
+        cls,
+        path: Path | str,
+        genesis: GenesisFile,
+        *,
+        mode: Mode | str = Mode.MOVES,
+        threads: int = 0,
+        shape: Shape | None = None,
     ) -> Validator:
-        """Make a state directory from a genesis file, and open it.
+        """Make a state directory from a genesis file, and open it. shape: sizes of the index, fixed from here on.
 
         Raises Verdict if genesis breaks a rule, Failure if its config or ancestors do not fit or `path` holds a chain.
         """
@@ -107,7 +114,7 @@ class Validator:
         code_hashes = check_genesis_block(config, genesis.block, NativeHashing(threads))
         store = Store.open(Path(path))
         try:
-            write_genesis(store, genesis, config, code_hashes)
+            write_genesis(store, genesis, config, code_hashes, shape)
         except BaseException:
             store.close()
             raise
@@ -314,12 +321,14 @@ def check_ancestors(config: ChainConfig, ancestors: Sequence[tuple[int, bytes]])
         raise Failure("the ancestors are not those of the config's tree")
 
 
-def write_genesis(store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes]) -> None:
+def write_genesis(
+    store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None = None
+) -> None:
     """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
     with store.read() as txn:
         if txn.get(Table.META, _CONFIG) is not None:
             raise Failure(f"{store.path} holds a chain already")
-    index = Index.open(store, challenge_blocks=config.challenge_blocks)
+    index = Index.open(store, challenge_blocks=config.challenge_blocks, shape=shape)
     block, data = genesis.block, encode_block(genesis.block, NATIVE)
     with store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
         txn.put(Table.META, _CONFIG, genesis.config)
