@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 import rlp
 import zstandard
 
+from manaflow.coordinator.hexadecimal import read_bytes, read_integer, read_word, shortened
+from manaflow.coordinator.inputs import BlockInputs
 from manaflow.errors import Failure
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
@@ -89,6 +91,24 @@ class EthereumBlock:
     unknown_accounts: tuple[bytes, ...]
     """Accounts that exist on Ethereum, whose state before the block is not known; no transaction reads them."""
 
+    def inputs(self) -> BlockInputs:
+        """What a filler is told of this block."""
+        return BlockInputs(
+            number=self.number,
+            seen_parent_hash=self.parent_hash,
+            coinbase=self.coinbase,
+            timestamp=self.timestamp,
+            gas_limit=self.gas_limit,
+            base_fee=self.base_fee,
+            prevrandao=self.prevrandao,
+            excess_blob_gas=self.excess_blob_gas,
+            parent_beacon_root=self.parent_beacon_root,
+            extra_data=self.extra_data,
+            envelopes=self.envelopes,
+            withdrawals=self.withdrawals,
+            block_hashes=self.block_hashes,
+        )
+
 
 def load_block(path: Path) -> EthereumBlock:
     """Read one file. Raises Failure, which names the file, if it cannot be read or contradicts itself."""
@@ -104,34 +124,34 @@ def block_of(fields: Any) -> EthereumBlock:
     """The block of a neutral-block/1 object. Raises ValueError, KeyError or TypeError if it is none."""
     if fields["format"] != FORMAT:
         raise ValueError(f"format {fields['format']!r}, this program reads {FORMAT!r}")
-    header, block_hash = fields["header"], _bytes(fields["hash"], _HASH)
+    header, block_hash = fields["header"], read_bytes(fields["hash"], _HASH)
     _check_header(header, block_hash)
-    number = _integer(header["number"])
+    number = read_integer(header["number"])
     return EthereumBlock(
         chain_id=_plain(fields["chainId"]),
         number=number,
         hash=block_hash,
-        parent_hash=_bytes(header["parentHash"], _HASH),
-        coinbase=_bytes(header["miner"], _ADDRESS),
-        timestamp=_integer(header["timestamp"]),
-        gas_limit=_integer(header["gasLimit"]),
-        gas_used=_integer(header["gasUsed"]),
-        base_fee=_integer(header.get("baseFeePerGas", "0x0")),
-        prevrandao=_bytes(header["mixHash"], _HASH),
-        blob_gas_used=_integer(header.get("blobGasUsed", "0x0")),
-        excess_blob_gas=_integer(header.get("excessBlobGas", "0x0")),
-        parent_beacon_root=_bytes(header["parentBeaconBlockRoot"], _HASH)
+        parent_hash=read_bytes(header["parentHash"], _HASH),
+        coinbase=read_bytes(header["miner"], _ADDRESS),
+        timestamp=read_integer(header["timestamp"]),
+        gas_limit=read_integer(header["gasLimit"]),
+        gas_used=read_integer(header["gasUsed"]),
+        base_fee=read_integer(header.get("baseFeePerGas", "0x0")),
+        prevrandao=read_bytes(header["mixHash"], _HASH),
+        blob_gas_used=read_integer(header.get("blobGasUsed", "0x0")),
+        excess_blob_gas=read_integer(header.get("excessBlobGas", "0x0")),
+        parent_beacon_root=read_bytes(header["parentBeaconBlockRoot"], _HASH)
         if "parentBeaconBlockRoot" in header
         else ZERO32,
-        extra_data=_bytes(header["extraData"]),
-        receipts_root=_bytes(header["receiptsRoot"], _HASH),
-        logs_bloom=_bytes(header["logsBloom"], _BLOOM),
+        extra_data=read_bytes(header["extraData"]),
+        receipts_root=read_bytes(header["receiptsRoot"], _HASH),
+        logs_bloom=read_bytes(header["logsBloom"], _BLOOM),
         envelopes=tuple(_envelope(i, entry) for i, entry in enumerate(fields["transactions"])),
-        senders=tuple(_bytes(entry["sender"], _ADDRESS) for entry in fields["transactions"]),
+        senders=tuple(read_bytes(entry["sender"], _ADDRESS) for entry in fields["transactions"]),
         withdrawals=tuple(_withdrawal(entry) for entry in fields["withdrawals"] or ()),
-        block_hashes=_block_hashes(fields["blockHashes"], number, _bytes(header["parentHash"], _HASH)),
-        prestate={_bytes(address, _ADDRESS): _account(entry) for address, entry in fields["prestate"].items()},
-        unknown_accounts=tuple(_bytes(address, _ADDRESS) for address in fields.get("unknownAccounts", ())),
+        block_hashes=_block_hashes(fields["blockHashes"], number, read_bytes(header["parentHash"], _HASH)),
+        prestate={read_bytes(address, _ADDRESS): _account(entry) for address, entry in fields["prestate"].items()},
+        unknown_accounts=tuple(read_bytes(address, _ADDRESS) for address in fields.get("unknownAccounts", ())),
     )
 
 
@@ -146,7 +166,7 @@ def header_hash(header: Mapping[str, Any]) -> bytes:
     if unknown := set(header) - set(present):
         raise ValueError(f"the header has unknown fields: {', '.join(sorted(unknown))}")
     values = [
-        _integer(header[name]) if width is None else _bytes(header[name], width)
+        read_integer(header[name]) if width is None else read_bytes(header[name], width)
         for name, width in _HEADER[: len(present)]
     ]
     return keccak256(rlp.encode(values))
@@ -186,7 +206,7 @@ def _check_header(header: Mapping[str, Any], block_hash: bytes) -> None:
 
 
 def _envelope(position: int, entry: Mapping[str, Any]) -> bytes:
-    raw, txid = _bytes(entry["raw"]), _bytes(entry["hash"], _HASH)
+    raw, txid = read_bytes(entry["raw"]), read_bytes(entry["hash"], _HASH)
     found = keccak256(raw)
     if found != txid:
         raise ValueError(f"transaction {position} hashes to 0x{found.hex()}, the file says 0x{txid.hex()}")
@@ -194,12 +214,12 @@ def _envelope(position: int, entry: Mapping[str, Any]) -> bytes:
 
 
 def _withdrawal(entry: Mapping[str, Any]) -> Withdrawal:
-    index, validator, amount = (_integer(entry[name], 64) for name in ("index", "validatorIndex", "amount"))
-    return Withdrawal(index, validator, _bytes(entry["address"], _ADDRESS), amount)
+    index, validator, amount = (read_integer(entry[name], 64) for name in ("index", "validatorIndex", "amount"))
+    return Withdrawal(index, validator, read_bytes(entry["address"], _ADDRESS), amount)
 
 
 def _block_hashes(entries: Mapping[str, Any], number: int, parent_hash: bytes) -> dict[int, bytes]:
-    hashes = {int(text): _bytes(value, _HASH) for text, value in entries.items()}
+    hashes = {int(text): read_bytes(value, _HASH) for text, value in entries.items()}
     if hashes.get(number - 1, parent_hash) != parent_hash:
         raise ValueError("blockHashes contradicts parentHash")
     if any(not number - 256 <= known < number for known in hashes):
@@ -208,47 +228,22 @@ def _block_hashes(entries: Mapping[str, Any], number: int, parent_hash: bytes) -
 
 
 def _account(entry: Mapping[str, Any]) -> Account:
-    code = None if entry["code"] is None else _bytes(entry["code"])
+    code = None if entry["code"] is None else read_bytes(entry["code"])
     empty_or_known = keccak256(code) if code else ZERO32
-    code_hash = _bytes(entry["codeHash"], _HASH) if code is None else empty_or_known
-    storage = {_bytes(slot, _HASH): _integer(word).to_bytes(32, "big") for slot, word in entry["storage"].items()}
-    return Account(_integer(entry["nonce"], 64), _integer(entry["balance"]), code, code_hash, storage)
-
-
-def _bytes(text: Any, width: int = -1) -> bytes:
-    """The bytes of 0x-prefixed hex; `width` -1 takes any length."""
-    if not isinstance(text, str) or not text.startswith("0x"):
-        raise ValueError(f"{_short(text)} is not 0x-prefixed hex")
-    data = bytes.fromhex(text[2:])
-    if width >= 0 and len(data) != width:
-        raise ValueError(f"{_short(text)} has {len(data)} bytes, expected {width}")
-    return data
-
-
-def _integer(text: Any, bits: int = 256) -> int:
-    """A non-negative integer of at most `bits` bits, given as 0x-prefixed hex."""
-    if not isinstance(text, str) or not text.startswith("0x") or len(text) > 66:
-        raise ValueError(f"{_short(text)} is not a 0x-prefixed integer")
-    value = int(text, 16)
-    if value >> bits:
-        raise ValueError(f"{_short(text)} has more than {bits} bits")
-    return value
+    code_hash = read_bytes(entry["codeHash"], _HASH) if code is None else empty_or_known
+    storage = {read_bytes(slot, _HASH): read_word(word) for slot, word in entry["storage"].items()}
+    return Account(read_integer(entry["nonce"], 64), read_integer(entry["balance"]), code, code_hash, storage)
 
 
 def _plain(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(f"{_short(value)} is not a number below 2^63")
+        raise ValueError(f"{shortened(value)} is not a number below 2^63")
     return value
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def prestate_cells(block: EthereumBlock) -> Iterator[tuple[Location, bytes]]:
-    """Every location that the block's pre-state knows, with its value (zeros included); unknown codes are left out."""
-    for address, account in block.prestate.items():
+def cells_of(accounts: Mapping[bytes, Account]) -> Iterator[tuple[Location, bytes]]:
+    """Every location that these accounts know, with its value (zeros included); unknown codes are left out."""
+    for address, account in accounts.items():
         yield (Mark.BALANCE, address, ZERO32), account.balance.to_bytes(32, "big")
         yield (Mark.NONCE, address, ZERO32), account.nonce.to_bytes(32, "big")
         if account.code is not None:

@@ -1,4 +1,4 @@
-"""The filler: an Ethereum block becomes a Manaflow block of profile `ethereum` (docs/SPEC.md, sections 5 and 8)."""
+"""The filler: envelopes become a sealed block of profile `ethereum` (docs/SPEC.md, sections 5 and 8)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from manaflow._native import Codes, Filled, World
-from manaflow.coordinator.ethereum import EthereumBlock, prestate_cells
+from manaflow.coordinator.genesis import ancestors_of, genesis_block
+from manaflow.coordinator.inputs import BlockInputs
 from manaflow.coordinator.latest import LatestCells, filled_moves
-from manaflow.coordinator.receipts import Receipt, check_receipts
+from manaflow.coordinator.receipts import Receipt
 from manaflow.coordinator.seal import Body, seal
 from manaflow.coordinator.steps import Steps, bytes_column, steps_of
 from manaflow.errors import Failure, Unsupported
@@ -25,6 +26,7 @@ from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.moves.trees import EMPTY_ROOT, Frontier, leaf_hash
+from manaflow.moves.wire import GenesisFile
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.moves import withdrawal_credits
 from manaflow.rules.system import EMPTY_LOGS_HASH, expected_system_leaves
@@ -40,7 +42,7 @@ class FilledBlock:
 
 
 class Filler:
-    """Fills consecutive Ethereum blocks over one state. After an exception it must not be used again."""
+    """Fills consecutive blocks over one state. After an exception it must not be used again."""
 
     def __init__(
         self,
@@ -67,17 +69,15 @@ class Filler:
         for code in codes:
             self.codes.add(code)
 
-    def fill(self, ethereum: EthereumBlock) -> FilledBlock:
+    def fill(self, inputs: BlockInputs) -> FilledBlock:
         """Execute, fill and seal the next block.
 
-        Raises Failure if the result is not the original block's (pre-state, gas used, receipts root, logs bloom),
+        Raises Verdict if a transaction is invalid (S1, X0), Failure if the block does not follow the last one,
         Unsupported if the rules cannot hold it.
         """
-        self._check_prestate(ethereum)
-        opened = self._open(ethereum)
-        steps, receipts = self._execute(opened, ethereum)
-        block = seal(opened, self._body(ethereum, steps), self.key, self.hashing)
-        self._check_original(ethereum, block, receipts)
+        opened = self.open(inputs)
+        steps, receipts = self._execute(opened, inputs)
+        block = seal(opened, self._body(inputs, steps), self.key, self.hashing)
         self.head = block.header
         self.history.append(leaf_hash(block.hash))
         return FilledBlock(block, receipts)
@@ -86,37 +86,30 @@ class Filler:
         """The latest value at a location, 32 bytes."""
         return self.world.get(*location)
 
-    def _check_prestate(self, ethereum: EthereumBlock) -> None:
-        """Every value that the block's pre-state names must be the chain's, else "first seen wins" went wrong."""
-        for location, value in prestate_cells(ethereum):
-            if self.value(location) != value:
-                mark, addr, slot = location
-                raise Failure(
-                    f"block {ethereum.number}: its pre-state has 0x{value.hex()} at {chr(mark)} 0x{addr.hex()} "
-                    f"slot 0x{slot.hex()}, the chain has 0x{self.value(location).hex()}"
-                )
+    def open(self, inputs: BlockInputs) -> Header:
+        """The next header's environment, fixed before anything runs; roots and totals are zero.
 
-    def _open(self, ethereum: EthereumBlock) -> Header:
-        """The header's environment, fixed before anything runs."""
-        self.config.entry_at(ethereum.timestamp)
-        if ethereum.number != self.head.number + 1:
-            raise Failure(f"block {ethereum.number} does not follow block {self.head.number}")
+        Raises Failure if the block does not follow the last one, Unsupported before the chain's first fork.
+        """
+        self.config.entry_at(inputs.timestamp)
+        if inputs.number != self.head.number + 1:
+            raise Failure(f"block {inputs.number} does not follow block {self.head.number}")
         return Header(
             version=HEADER_VERSION,
             config=self.config.hash,
-            number=ethereum.number,
+            number=inputs.number,
             parent_hash=self.head.hash,
-            seen_parent_hash=ethereum.parent_hash,
-            coinbase=ethereum.coinbase,
-            timestamp=ethereum.timestamp,
-            gas_limit=ethereum.gas_limit,
+            seen_parent_hash=inputs.seen_parent_hash,
+            coinbase=inputs.coinbase,
+            timestamp=inputs.timestamp,
+            gas_limit=inputs.gas_limit,
             gas_used=0,
-            base_fee=ethereum.base_fee,
-            prevrandao=ethereum.prevrandao,
+            base_fee=inputs.base_fee,
+            prevrandao=inputs.prevrandao,
             blob_gas_used=0,
-            excess_blob_gas=ethereum.excess_blob_gas,
-            parent_beacon_root=ethereum.parent_beacon_root,
-            extra_data=ethereum.extra_data,
+            excess_blob_gas=inputs.excess_blob_gas,
+            parent_beacon_root=inputs.parent_beacon_root,
+            extra_data=inputs.extra_data,
             transactions_root=EMPTY_ROOT,
             codes_root=EMPTY_ROOT,
             withdrawals_root=EMPTY_ROOT,
@@ -128,20 +121,20 @@ class Filler:
             fees=0,
         )
 
-    def _execute(self, opened: Header, ethereum: EthereumBlock) -> tuple[Steps, tuple[Receipt, ...]]:
+    def _execute(self, opened: Header, inputs: BlockInputs) -> tuple[Steps, tuple[Receipt, ...]]:
         """Every step of the block in the order of rule B8."""
-        opening, closing = expected_system_leaves(self.config, opened, ethereum.withdrawals)
-        envelopes = decode_envelopes(ethereum.envelopes)
+        opening, closing = expected_system_leaves(self.config, opened, inputs.withdrawals)
+        envelopes = decode_envelopes(inputs.envelopes)
         for i in np.flatnonzero(envelopes.code):
-            recover_sender(decode_envelope(ethereum.envelopes[i]))  # raises the verdict in words
-        parts = [self._call(opened, kind, ethereum) for kind, _ in opening]
-        filled = self._fill(opened, ethereum.envelopes, envelopes, ethereum)
+            recover_sender(decode_envelope(inputs.envelopes[i]))  # raises the verdict in words
+        parts = [self._call(opened, kind, inputs) for kind, _ in opening]
+        filled = self._fill(opened, inputs.envelopes, envelopes, inputs)
         blob_gas = envelopes.blobs.astype(np.uint64) * np.uint64(GAS_PER_BLOB)
         transactions = steps_of(filled, envelopes.txid, blob_gas)
         parts.append(transactions)
         for kind, _ in closing:
             is_credit = kind == SystemKind.WITHDRAWALS
-            parts.append(self._withdraw(opened, ethereum) if is_credit else self._call(opened, kind, ethereum))
+            parts.append(self._withdraw(opened, inputs) if is_credit else self._call(opened, kind, inputs))
         gas = np.cumsum(transactions.gas_used).tolist()
         rows = zip(envelopes.type.tolist(), transactions.status.tolist(), gas, filled.logs, strict=True)
         return Steps.joined(parts), tuple(Receipt(*row) for row in rows)
@@ -151,28 +144,28 @@ class Filler:
         opened: Header,
         steps: Sequence[bytes | tuple[bytes, bytes]],
         envelopes: EnvelopeColumns | None,
-        ethereum: EthereumBlock,
+        inputs: BlockInputs,
     ) -> Filled:
         senders = [SYSTEM_ADDRESS] * len(steps) if envelopes is None else [row.tobytes() for row in envelopes.sender]
         environment = environment_of(opened, self.config)
-        return fill_steps(self.world, environment, steps, senders, ethereum.block_hashes, self.codes)
+        return fill_steps(self.world, environment, steps, senders, inputs.block_hashes, self.codes)
 
-    def _call(self, opened: Header, kind: SystemKind, ethereum: EthereumBlock) -> Steps:
+    def _call(self, opened: Header, kind: SystemKind, inputs: BlockInputs) -> Steps:
         """One system call. A 4788 or 2935 contract without code only references its `c`; a request's must have code."""
         has_code = any(self.value((Mark.CODE, SYSTEM_CONTRACTS[kind], ZERO32)))
         if not has_code and kind in (SystemKind.WITHDRAWAL_REQUESTS, SystemKind.CONSOLIDATION_REQUESTS):
-            raise Unsupported(f"block {ethereum.number}: the {kind.name.lower()} contract is listed and has no code")
+            raise Unsupported(f"block {inputs.number}: the {kind.name.lower()} contract is listed and has no code")
         call = system_call(kind, opened)
-        filled = self._fill(opened, [(call.to, call.data)], None, ethereum)
+        filled = self._fill(opened, [(call.to, call.data)], None, inputs)
         txid = bytes_column(system_txid(kind, self.config.chain_id, opened.number), 32)
         steps = steps_of(filled, txid, np.zeros(1, np.uint64))
         if steps.status[0] != 1:
-            raise Unsupported(f"block {ethereum.number}: the {kind.name.lower()} call fails")
+            raise Unsupported(f"block {inputs.number}: the {kind.name.lower()} call fails")
         return replace(steps, gas_used=np.zeros(1, np.uint64), logs_hash=bytes_column(EMPTY_LOGS_HASH, 32))
 
-    def _withdraw(self, opened: Header, ethereum: EthereumBlock) -> Steps:
+    def _withdraw(self, opened: Header, inputs: BlockInputs) -> Steps:
         """The closing withdrawals: one consume of `b` per address (B8)."""
-        credits = sorted(withdrawal_credits(ethereum.withdrawals).items())
+        credits = sorted(withdrawal_credits(inputs.withdrawals).items())
         before = [self.value((Mark.BALANCE, address, ZERO32)) for address, _ in credits]
         after = [
             (int.from_bytes(value, "big") + wei).to_bytes(32, "big")
@@ -198,7 +191,7 @@ class Filler:
             ),
         )
 
-    def _body(self, ethereum: EthereumBlock, steps: Steps) -> Body:
+    def _body(self, inputs: BlockInputs, steps: Steps) -> Body:
         """Number the moves and gather the codes that this body must hold (B4): every consumed `c` that is not 0."""
         offsets = steps.offsets()
         moves = filled_moves(self.latest, steps.columns, steps.consumes.astype(np.int64), offsets)
@@ -211,9 +204,9 @@ class Filler:
             blob_gas=steps.blob_gas,
             logs_hash=steps.logs_hash,
             moves=moves,
-            envelopes=tuple(ethereum.envelopes),
+            envelopes=tuple(inputs.envelopes),
             codes=self._codes_of(moves),
-            withdrawals=ethereum.withdrawals,
+            withdrawals=inputs.withdrawals,
         )
 
     def _codes_of(self, moves: Moves) -> list[bytes]:
@@ -227,10 +220,20 @@ class Filler:
             codes.append(code)
         return codes
 
-    def _check_original(self, ethereum: EthereumBlock, block: Block, receipts: tuple[Receipt, ...]) -> None:
-        if block.header.gas_used != ethereum.gas_used:
-            raise Failure(
-                f"block {ethereum.number}: gas used {block.header.gas_used}, "
-                f"the Ethereum header has {ethereum.gas_used}"
-            )
-        check_receipts(receipts, ethereum.receipts_root, ethereum.logs_bloom, ethereum.number)
+
+def begin_chain(
+    config: ChainConfig,
+    blocks: Sequence[BlockInputs],
+    cells: Mapping[Location, bytes],
+    codes: Mapping[bytes, bytes],
+    key: bytes,
+    hashing: Hashing,
+) -> tuple[GenesisFile, Filler]:
+    """Seal the genesis before these blocks, and a filler that stands on it.
+
+    cells: the non-zero state before the first block; codes: their bytes by hash; key: the producer's secret, 32 bytes.
+    """
+    latest = LatestCells()
+    genesis = genesis_block(blocks[0], config, cells, codes, latest, hashing)
+    filler = Filler(config, genesis, cells, codes.values(), latest, key, hashing)
+    return GenesisFile(config.encode(), ancestors_of(blocks), genesis), filler

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from manaflow.coordinator.ethereum import EthereumBlock, prestate_cells
+from manaflow.coordinator.ethereum import EthereumBlock, cells_of
+from manaflow.coordinator.inputs import BlockInputs
 from manaflow.coordinator.latest import LatestCells, filled_moves
 from manaflow.coordinator.seal import Body, seal
 from manaflow.errors import Unsupported
@@ -20,7 +22,16 @@ from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
 from manaflow.rules.bodies import ancestor_leaf
-from manaflow.rules.config import CALL_ORDER, MAX_ANCESTORS, NETWORK_FORKS, ChainConfig, Profile
+from manaflow.rules.config import (
+    CALL_ORDER,
+    MAX_ANCESTORS,
+    NETWORK_FORKS,
+    BlobParameters,
+    ChainConfig,
+    ForkEntry,
+    Profile,
+)
+from manaflow.rules.fees import next_excess_blob_gas
 from manaflow.rules.genesis import MAX_CONSUMES_PER_PART
 from manaflow.rules.moves import withdrawal_credits
 from manaflow.rules.system import EMPTY_LOGS_HASH
@@ -38,7 +49,7 @@ def known_cells(blocks: Iterable[EthereumBlock]) -> dict[Location, bytes]:
     seen: dict[Location, bytes] = {}
     credited: dict[bytes, int] = {}
     for block in blocks:
-        for location, value in prestate_cells(block):
+        for location, value in cells_of(block.prestate):
             mark, address, _ = location
             if mark == Mark.BALANCE and location not in seen and address in credited:
                 value = max(int.from_bytes(value, "big") - credited[address], 0).to_bytes(32, "big")
@@ -54,7 +65,7 @@ def known_codes(blocks: Iterable[EthereumBlock]) -> dict[bytes, bytes]:
     return {account.code_hash: account.code for account in accounts if account.code}
 
 
-def ancestors_of(blocks: Sequence[EthereumBlock]) -> tuple[tuple[int, bytes], ...]:
+def ancestors_of(blocks: Sequence[BlockInputs]) -> tuple[tuple[int, bytes], ...]:
     """Known hashes of blocks older than genesis's parent, ascending: what BLOCKHASH may ask and no header shows."""
     genesis_number = blocks[0].number - 1
     known = {n: h for block in blocks for n, h in block.block_hashes.items() if n < genesis_number - 1}
@@ -68,26 +79,64 @@ def ancestors_root(ancestors: Sequence[tuple[int, bytes]]) -> bytes:
 
 def replay_config(blocks: Sequence[EthereumBlock], producer: bytes) -> ChainConfig:
     """The chain config of a replay of these consecutive blocks, sealed by one producer (a 20-byte address)."""
-    first, ancestors = blocks[0], ancestors_of(blocks)
+    first = blocks[0]
     forks = NETWORK_FORKS.get(first.chain_id)
     if forks is None:
         raise Unsupported(f"chain id {first.chain_id}: fork times are known for {sorted(NETWORK_FORKS)}")
+    return chain_config(first.chain_id, forks, CALL_ORDER, [block.inputs() for block in blocks], producer)
+
+
+def chain_config(
+    chain_id: int,
+    forks: tuple[ForkEntry, ...],
+    system_calls: tuple[SystemKind, ...],
+    blocks: Sequence[BlockInputs],
+    producer: bytes,
+) -> ChainConfig:
+    """The config of a chain of profile `ethereum` that starts with these blocks, sealed by one producer."""
+    ancestors = ancestors_of(blocks)
     return ChainConfig(
-        chain_id=first.chain_id,
+        chain_id=chain_id,
         profile=Profile.ETHEREUM,
         forks=forks,
-        system_calls=CALL_ORDER,
+        system_calls=system_calls,
         producers=(producer,),
-        genesis_number=first.number - 1,
+        genesis_number=blocks[0].number - 1,
         ancestors_root=ancestors_root(ancestors),
         ancestors=len(ancestors),
         challenge_blocks=CHALLENGE_BLOCKS,
     )
 
 
-def _opened(first: EthereumBlock, config: ChainConfig) -> Header:
-    """Genesis's header before sealing: what makes rule B2's formulas yield the first block."""
-    blobs = config.blobs_at(first.timestamp - 1)
+def _opened(first: BlockInputs, config: ChainConfig) -> Header:
+    """Genesis's header before sealing: what makes rule B2's formulas yield the first block.
+
+    Raises Unsupported if no genesis makes them yield its excess blob gas.
+    """
+    opened = _opened_without_blobs(first, config)
+    blobs = config.blobs_at(first.timestamp)
+    if blobs is None:
+        return opened
+    for excess, used in _blob_candidates(first.excess_blob_gas, blobs):
+        parent = replace(opened, excess_blob_gas=excess, blob_gas_used=used)
+        if next_excess_blob_gas(parent, config, first.timestamp) == first.excess_blob_gas:
+            return parent
+    raise Unsupported(f"block {first.number}: no parent of its base fee yields {first.excess_blob_gas} excess blob gas")
+
+
+def _blob_candidates(wanted: int, blobs: BlobParameters) -> Iterator[tuple[int, int]]:
+    """(excess blob gas, blob gas used) of parents that may yield `wanted`.
+
+    The first does by EIP-4844; the others where EIP-7918 lets the excess only grow: not at all, or from nothing.
+    """
+    yield wanted, blobs.target * GAS_PER_BLOB
+    yield wanted, 0
+    growth = blobs.maximum - blobs.target
+    if growth > 0 and (used := -(-wanted * blobs.maximum // growth)) < 2**64:
+        yield 0, used
+
+
+def _opened_without_blobs(first: BlockInputs, config: ChainConfig) -> Header:
     return Header(
         version=HEADER_VERSION,
         config=config.hash,
@@ -100,8 +149,8 @@ def _opened(first: EthereumBlock, config: ChainConfig) -> Header:
         gas_used=first.gas_limit // 2,
         base_fee=first.base_fee,
         prevrandao=ZERO32,
-        blob_gas_used=blobs.target * GAS_PER_BLOB if blobs else 0,
-        excess_blob_gas=first.excess_blob_gas if blobs else 0,
+        blob_gas_used=0,
+        excess_blob_gas=0,
         parent_beacon_root=ZERO32,
         extra_data=b"",
         transactions_root=ZERO32,
@@ -121,10 +170,10 @@ def _column(values: Sequence[bytes], width: int) -> U8:
 
 
 def genesis_block(
-    first: EthereumBlock,
+    first: BlockInputs,
     config: ChainConfig,
-    cells: dict[Location, bytes],
-    codes: dict[bytes, bytes],
+    cells: Mapping[Location, bytes],
+    codes: Mapping[bytes, bytes],
     latest: LatestCells,
     hashing: Hashing,
 ) -> Block:
