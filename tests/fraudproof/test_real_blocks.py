@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from manaflow.errors import Rule
-from manaflow.fraudproof.build import prove_execution, prove_v1, prove_v2
-from manaflow.fraudproof.format import MAX_PROOF_BYTES
+from manaflow.fraudproof.build import (
+    prove_b3,
+    prove_execution,
+    prove_parent,
+    prove_transaction,
+    prove_v1,
+    prove_v2,
+)
+from manaflow.fraudproof.format import MAX_PROOF_BYTES, TRANSACTION_RULES
 from manaflow.moves.block import Block
 from manaflow.moves.marks import UNSIGNED, Mark, Mask, Move
 from manaflow.rules.config import ChainConfig
@@ -68,6 +76,29 @@ def test_lies_about_an_execution(name: str) -> None:
             assert len(proof.encode()) < MAX_PROOF_BYTES // 4
             honest = prove_execution(rule, block, config, at, replayed.codes)
             assert f"{rule.name} holds" in rejection(honest, block.hash)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_rule_convicts_an_honest_block(name: str) -> None:
+    replayed = chain(name)
+    config, block = ours(replayed, replayed.blocks[0])
+    count = len(block.leaves)
+    for at in range(0, count, 1 if is_nightly() else max(1, count // 10)):
+        for rule in TRANSACTION_RULES:
+            proof = prove_transaction(rule, block, config, at, replayed.codes)
+            assert any(why in rejection(proof, block.hash) for why in (f"{rule.name} holds", "envelope is missing"))
+        assert "B3 holds" in rejection(prove_b3(block, config, at), block.hash)
+
+
+def test_no_rule_convicts_an_honest_chain() -> None:
+    replayed = chain(*HOLESKY)
+    blocks = [replayed.genesis.block, *replayed.blocks]
+    for parent, block in pairwise(blocks):
+        config, own = ours(replayed, block)
+        header = replace(parent.header, config=config.hash)
+        own = resign(replace(own, header=replace(own.header, parent_hash=header.hash)))
+        proof = prove_parent(Rule.B2, own, config, header)
+        assert "B2 holds" in rejection(proof, own.hash)
 
 
 def test_system_calls_and_withdrawals_of_honest_blocks_are_not_convicted() -> None:
