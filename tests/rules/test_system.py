@@ -8,7 +8,7 @@ from manaflow.errors import Rule
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
 from manaflow.rules.config import ChainConfig
-from manaflow.rules.system import check_b8, expected_system_leaves
+from manaflow.rules.system import check_b8, check_b8_place, expected_system_leaves
 from tests.rules.build import CONFIG, MANAFLOW, A, header_pair, leaf, refused, word
 
 K = SystemKind
@@ -74,3 +74,25 @@ def test_invalid_b8_shape() -> None:
     refused(Rule.B8, check_b8, CONFIG, HEADER, [rows[1], rows[0], *rows[2:]], 2, PAID, what="txid of the beacon roots")
     refused(Rule.B8, check_b8, CONFIG, HEADER, [*rows[:4], rows[5], rows[4], rows[6]], 2, PAID, what="txid")
     refused(Rule.B8, check_b8, CONFIG, HEADER, rows, 2, [], what="number of leaves")
+
+
+def test_b8_place() -> None:
+    header = replace(HEADER, transactions=7)
+    found = [check_b8_place(CONFIG, header, i, row, PAID) for i, row in enumerate(leaves())]
+    closing = [K.WITHDRAWALS, K.WITHDRAWAL_REQUESTS, K.CONSOLIDATION_REQUESTS]
+    assert found == [K.BEACON_ROOTS, K.HISTORY, None, None, *closing]
+    no_signed = replace(HEADER, transactions=5)
+    assert [check_b8_place(CONFIG, no_signed, i, row, PAID) for i, row in enumerate(leaves(0))][2] == K.WITHDRAWALS
+
+
+def test_invalid_b8_place() -> None:
+    header, rows = replace(HEADER, transactions=7), leaves()
+    for place, other in ((0, 1), (1, 2), (4, 3), (6, 5)):
+        verdict = refused(Rule.B8, check_b8_place, CONFIG, header, place, rows[other], PAID, what="txid of the")
+        assert verdict.transaction == place
+    for place, kind in ((2, K.HISTORY), (3, K.WITHDRAWALS), (2, K.FEES)):
+        stray = leaf(txid=system_txid(kind, 7777, 105))
+        verdict = refused(Rule.B8, check_b8_place, CONFIG, header, place, stray, PAID, what="among the signed ones")
+        assert verdict.transaction == place
+    short = replace(HEADER, transactions=4)
+    assert refused(Rule.B8, check_b8_place, CONFIG, short, 0, rows[0], PAID, what="number of leaves").expected == 5
