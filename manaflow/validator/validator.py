@@ -155,6 +155,11 @@ class Validator:
         return self._head.header, self._head.hash
 
     @property
+    def ancestors(self) -> tuple[tuple[int, bytes], ...]:
+        """(number, hash) of the blocks before genesis that the config commits to, ascending (B5)."""
+        return tuple(self._ancestors.items())
+
+    @property
     def index(self) -> Index:
         """The index of the head's state; read it, do not write to it."""
         return self._index

@@ -139,7 +139,7 @@ def test_an_honest_block_gives_no_proof(chain: Path, first: Path, tmp_path: Path
     "arguments",
     [
         ("--rule", "Q9"),
-        ("--rule", "B3", "--transaction", 1),
+        ("--rule", "B1"),
         ("--rule", "X2"),
         ("--rule", "V1", "--transaction", 1),
         ("--rule", "X2", "--transaction", 99),
