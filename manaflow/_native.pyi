@@ -20,6 +20,7 @@ __all__ = [
     "Environment",
     "Execution",
     "Filled",
+    "Plain",
     "World",
     "decode_envelope",
     "decode_envelopes",
@@ -154,6 +155,39 @@ def execute_block(
     what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
     cannot hold, ValueError if lengths do not fit.
     """
+
+@final
+class Plain:
+    """A block for plain revm: its steps in order on a mutable state, with no record and no moves. For benchmarks only.
+
+    Call `reset` and `decode` before each `run`.
+    """
+
+    def __new__(
+        cls,
+        environment: Environment,
+        steps: Sequence[bytes | tuple[bytes, bytes]],
+        senders: _Column,
+        marks: _Column,
+        addrs: _Column,
+        slots: _Column,
+        values: _Column,
+        block_hashes: dict[int, bytes],
+        codes: Codes,
+    ) -> Plain:
+        """Steps and senders as in World.fill; the columns are the state before the block, without zeros.
+
+        Raises Failure if a code is missing, ValueError if lengths do not fit.
+        """
+
+    def reset(self) -> None:
+        """Take the state back to what it was before the block."""
+
+    def decode(self) -> None:
+        """Decode every envelope for the next run. Raises Verdict for one that S1 or X0 refuses."""
+
+    def run(self) -> int:
+        """Execute what was decoded; returns the transactions' gas. Raises Failure if a transaction is invalid."""
 
 @final
 class World:

@@ -118,6 +118,12 @@ impl Block<'_> {
     }
 }
 
+/// A pool of its own: to start one takes longer than to execute a small block, so all threads are the shared pool's.
+fn pool_of(threads: usize) -> Result<rayon::ThreadPool, (usize, Fault)> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| (0, Fault::Internal(error.to_string())))
+}
+
 /// Check the leaves of `order` in parallel; the fault of the first leaf that has one.
 fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) -> Result<Vec<u8>, (usize, Fault)> {
     let machine = || Machine::new(block.setting, World::isolated(codes.0.clone()));
@@ -126,9 +132,8 @@ fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) 
         order.iter().map(|leaf| (*leaf, block.check(&mut machine, *leaf))).collect()
     } else {
         let check = |machine: &mut Machine, leaf: &usize| (*leaf, block.check(machine, *leaf));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| (0, Fault::Internal(error.to_string())))?;
-        pool.install(|| order.par_iter().map_init(machine, check).collect())
+        let check_in_parallel = || order.par_iter().map_init(machine, check).collect();
+        if threads == 0 { check_in_parallel() } else { pool_of(threads)?.install(check_in_parallel) }
     };
     let mut results = vec![NOT_EXECUTED; block.envelopes.len()];
     let mut failed: Option<(usize, Fault)> = None;

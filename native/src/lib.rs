@@ -19,6 +19,7 @@ mod hashing;
 mod machine;
 mod opcodes;
 mod outcome;
+mod plain;
 mod precompiles;
 mod record;
 mod recover;
@@ -39,6 +40,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("NOT_EXECUTED", block::NOT_EXECUTED)?;
     rules::register(m)?;
     envelope::register(m)?;
+    plain::register(m)?;
     recover::register(m)?;
     hashing::register(m)?;
     Ok(())
