@@ -14,7 +14,8 @@ import pytest
 from tests.conftest import ROOT
 
 ROOMS = (
-    "_native", "moves", "rules", "evm", "validator", "coordinator", "fraudproof", "conformance", "wallet", "node", "cli",
+    "_native", "moves", "rules", "evm", "validator", "coordinator", "fraudproof", "conformance", "wallet", "node",
+    "cli",
 )  # fmt: skip
 """A room may import itself and those before it; manaflow.errors is free to all."""
 
