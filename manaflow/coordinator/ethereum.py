@@ -8,11 +8,13 @@ rule judges.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import rlp
 import zstandard
 
@@ -27,6 +29,7 @@ FORMAT: Final = "neutral-block/1"
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_JSON_BYTES: Final = 256 * 2**20
 """After decompression. The largest real file has 5 MB."""
+MAX_JSON_DEPTH: Final = 32
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 _HASH, _ADDRESS, _BLOOM = 32, 20, 256
@@ -117,7 +120,21 @@ def load_block(path: Path) -> EthereumBlock:
 
 def read_json(path: Path) -> Any:
     """The JSON of a file, plain or under zstd, at most MAX_JSON_BYTES. Raises Failure."""
-    return _naming(path, lambda: json.loads(_unpacked(path)))
+    return _naming(path, lambda: parse_json(_unpacked(path)))
+
+
+def parse_json(text: bytes) -> Any:
+    """JSON that nests at most MAX_JSON_DEPTH deep. Raises ValueError.
+
+    `json` recurses in C as deep as sys.getrecursionlimit() lets it, and py-evm raises that beyond what the stack holds.
+    """
+    outside = b"".join(re.sub(rb"\\.", b"", text, flags=re.DOTALL).split(b'"')[::2])
+    letters = np.frombuffer(outside, np.uint8)
+    opened, closed = (np.isin(letters, np.frombuffer(brackets, np.uint8)) for brackets in (b"[{", b"]}"))
+    depth = np.cumsum(opened.astype(np.int32) - closed)
+    if depth.max(initial=0) > MAX_JSON_DEPTH:
+        raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
+    return json.loads(text)
 
 
 def block_of(fields: Any) -> EthereumBlock:

@@ -149,7 +149,19 @@ def test_invalid_file_is_a_failure_with_its_name(name: str, fields: dict[str, An
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b"7", b'{"format": 1}', b"\xff\xfe", b"[" * 200_000, b"\x28\xb5\x2f\xfd", b"1" * 5000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b'{"format": 1}',
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"\\"":"[","b":' * 200_000,
+        b"\x28\xb5\x2f\xfd",
+        b"1" * 5000,
+    ],
     ids=lambda data: repr(data[:8]),
 )
 def test_invalid_text_is_a_failure(data: bytes, tmp_path: Path) -> None:
