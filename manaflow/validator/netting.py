@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from manaflow.errors import Rule, StorageFailure, Verdict
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
 from manaflow.moves.marks import Mark, Mask
-from manaflow.validator.kernels import hashing, order, sources
+from manaflow.validator.kernels import PARALLEL_ROWS, hashing, order, sources
 from manaflow.validator.shape import Keys
 
 
@@ -62,14 +62,17 @@ class Columns:
         n = len(self.kind)
         self.used, self.made = np.zeros(n, np.uint64), np.zeros(self.cells, np.uint64)
         self.bucket, self.low = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
-        hashing.hash_block(
+        run = hashing.hash_block_parallel if n >= PARALLEL_ROWS else hashing.hash_block
+        run(
             self.kind, self.made_at, self.number, self.mark, self.addr, self.slot, self.prev, self.next,
             self.first_cell, keys.cell, keys.place, 64 - self.bucket_bits, self.used, self.made, self.bucket, self.low,
         )  # fmt: skip
 
     def check_inside(self) -> U64:
         """V1 to V3 for cells of the block's own; returns those consumed, ascending, counted from first_cell."""
-        sources.check_inside(
+        many = len(self.kind) >= PARALLEL_ROWS
+        run = sources.check_inside_parallel if many else sources.check_inside
+        run(
             self.inside, self.number, self.first_cell, self.makers, self.mark, self.addr, self.slot, self.prev,
             self.next, self.verdict,
         )  # fmt: skip
@@ -84,7 +87,9 @@ class Columns:
 
     def check_outside(self, ordered: I64, claim: U64, table: U64, chunk_cells: int, live: U64) -> U64:
         """V1 to V3 for cells from before the block; returns the numbers consumed, ascending."""
-        sources.check_outside(ordered, claim, self.used, table, chunk_cells, live, self.verdict)
+        many = len(self.kind) >= PARALLEL_ROWS
+        run = sources.check_outside_parallel if many else sources.check_outside
+        run(ordered, claim, self.used, table, chunk_cells, live, self.verdict)
         spent: U64 = sources.spend_sorted(ordered, claim, self.verdict)
         return spent
 

@@ -190,7 +190,7 @@ class Store:
                 str(self.path),
                 map_size=self._map_size,
                 max_dbs=len(Table),
-                max_readers=126,
+                max_readers=512,
                 sync=True,
                 metasync=True,
                 writemap=False,
@@ -262,7 +262,11 @@ class Store:
             env = self._usable()
             self._readers += 1
         try:
-            with env.begin(buffers=True) as txn:
+            try:
+                txn = env.begin(buffers=True)
+            except lmdb.Error as error:
+                raise as_failure(error) from error
+            with txn:
                 yield Transaction(txn, self._dbs)
         finally:
             with self._gate:

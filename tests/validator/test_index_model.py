@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from manaflow.moves.marks import ZERO32, Location, Mark, Move
+from manaflow.validator import netting
 from tests.conftest import is_nightly
 from tests.validator.blocks import State, Transactions, consume, first_touch, place, reference
 from tests.validator.model import Model
@@ -114,6 +115,23 @@ TestIndexMachine.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_parallel_kernels_judge_as_the_serial_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netting, "PARALLEL_ROWS", 1)
+    rng = random.Random(5)
+    state, model = State(tmp_path), Model()
+    for _ in range(60):
+        block = some_block(rng, model, 0.015)
+        txids = [rng.randbytes(32) for _ in block]
+        expected = model.judge(block, txids)
+        if isinstance(expected, Model):
+            state.apply(block, txids)
+            model = expected
+        else:
+            assert state.broken(block) == expected
+    state.agrees(model)
+    state.close()
 
 
 @pytest.mark.parametrize("seed", range(2))

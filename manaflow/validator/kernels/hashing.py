@@ -73,7 +73,49 @@ def _fingerprint(key: U64, number: Any, a: Any, b: Any, value: U32, row: Any) ->
     return _joined(a, b)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
+def _location(key: U64, mark: U8, addr: U32, slot: U32, row: Any, bucket_shift: Any) -> tuple[Any, Any]:
+    """A location's bucket (the leading bits of the first evaluation) and the 64 bits of the other two."""
+    h = _place(key[0, 0], key[0], 1, mark, addr, slot, row)
+    a = _place(key[1, 0], key[1], 1, mark, addr, slot, row)
+    b = _place(key[2, 0], key[2], 1, mark, addr, slot, row)
+    return h >> np.uint64(bucket_shift), _joined(a, b)
+
+
+@njit(cache=True)
+def _hash_row(
+    i: Any,
+    kind: U8,
+    made_at: I64,
+    number: U64,
+    mark: U8,
+    addr: U32,
+    slot: U32,
+    prev: U32,
+    next_: U32,
+    first_cell: Any,
+    cell_key: U64,
+    place_key: U64,
+    bucket_shift: Any,
+    used: U64,
+    made: U64,
+    bucket: U64,
+    low: U64,
+) -> None:
+    k = kind[i]
+    if k == OUTSIDE or made_at[i] >= 0:
+        a = _place(cell_key[0, 0], cell_key[0], 3, mark, addr, slot, i)
+        b = _place(cell_key[1, 0], cell_key[1], 3, mark, addr, slot, i)
+        if k == OUTSIDE:
+            used[i] = _fingerprint(cell_key, number[i], a, b, prev, i)
+        if made_at[i] >= 0:
+            born = np.uint64(first_cell) + np.uint64(made_at[i])
+            made[made_at[i]] = _fingerprint(cell_key, born, a, b, next_, i)
+    if k == VIRGIN:
+        bucket[i], low[i] = _location(place_key, mark, addr, slot, i, bucket_shift)
+
+
+@njit(cache=True)
 def hash_block(
     kind: U8,
     made_at: I64,
@@ -98,27 +140,68 @@ def hash_block(
     Fills used[i] (OUTSIDE: the fingerprint that move i claims), made[k] (the fingerprint of the block's cell k) and
     bucket[i], low[i] (VIRGIN: the location's bucket and the other 64 bits).
     """
+    for i in range(kind.shape[0]):
+        _hash_row(
+            i,
+            kind,
+            made_at,
+            number,
+            mark,
+            addr,
+            slot,
+            prev,
+            next_,
+            first_cell,
+            cell_key,
+            place_key,
+            bucket_shift,
+            used,
+            made,
+            bucket,
+            low,
+        )
+
+
+@njit(cache=True, parallel=True)
+def hash_block_parallel(
+    kind: U8,
+    made_at: I64,
+    number: U64,
+    mark: U8,
+    addr: U32,
+    slot: U32,
+    prev: U32,
+    next_: U32,
+    first_cell: Any,
+    cell_key: U64,
+    place_key: U64,
+    bucket_shift: Any,
+    used: U64,
+    made: U64,
+    bucket: U64,
+    low: U64,
+) -> None:
+    """hash_block on all threads."""
     for i in prange(kind.shape[0]):
-        k = kind[i]
-        if k == OUTSIDE or made_at[i] >= 0:
-            a = _place(cell_key[0, 0], cell_key[0], 3, mark, addr, slot, i)
-            b = _place(cell_key[1, 0], cell_key[1], 3, mark, addr, slot, i)
-            if k == OUTSIDE:
-                used[i] = _fingerprint(cell_key, number[i], a, b, prev, i)
-            if made_at[i] >= 0:
-                born = np.uint64(first_cell) + np.uint64(made_at[i])
-                made[made_at[i]] = _fingerprint(cell_key, born, a, b, next_, i)
-        if k == VIRGIN:
-            bucket[i], low[i] = _location(place_key, mark, addr, slot, i, bucket_shift)
-
-
-@njit(cache=True)
-def _location(key: U64, mark: U8, addr: U32, slot: U32, row: Any, bucket_shift: Any) -> tuple[Any, Any]:
-    """A location's bucket (the leading bits of the first evaluation) and the 64 bits of the other two."""
-    h = _place(key[0, 0], key[0], 1, mark, addr, slot, row)
-    a = _place(key[1, 0], key[1], 1, mark, addr, slot, row)
-    b = _place(key[2, 0], key[2], 1, mark, addr, slot, row)
-    return h >> np.uint64(bucket_shift), _joined(a, b)
+        _hash_row(
+            i,
+            kind,
+            made_at,
+            number,
+            mark,
+            addr,
+            slot,
+            prev,
+            next_,
+            first_cell,
+            cell_key,
+            place_key,
+            bucket_shift,
+            used,
+            made,
+            bucket,
+            low,
+        )
 
 
 @njit(cache=True)

@@ -90,7 +90,29 @@ def _same(a: U32, i: Any, b: U32, j: Any, words: Any) -> Any:
     return equal
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
+def _check_one_inside(
+    j: Any,
+    rows: I64,
+    number: U64,
+    first_cell: Any,
+    makers: I64,
+    mark: U8,
+    addr: U32,
+    slot: U32,
+    prev: U32,
+    next_: U32,
+    verdict: U8,
+) -> None:
+    i = rows[j]
+    m = makers[np.int64(number[i] - np.uint64(first_cell))]
+    if not (
+        mark[i] == mark[m] and _same(addr, i, addr, m, 5) and _same(slot, i, slot, m, 8) and _same(prev, i, next_, m, 8)
+    ):
+        verdict[i] = _V1
+
+
+@njit(cache=True)
 def check_inside(
     rows: I64,
     number: U64,
@@ -104,16 +126,26 @@ def check_inside(
     verdict: U8,
 ) -> None:
     """V1 inside the block: the cell is what its maker wrote, exactly: same location, and its next is our prev."""
+    for j in range(rows.shape[0]):
+        _check_one_inside(j, rows, number, first_cell, makers, mark, addr, slot, prev, next_, verdict)
+
+
+@njit(cache=True, parallel=True)
+def check_inside_parallel(
+    rows: I64,
+    number: U64,
+    first_cell: Any,
+    makers: I64,
+    mark: U8,
+    addr: U32,
+    slot: U32,
+    prev: U32,
+    next_: U32,
+    verdict: U8,
+) -> None:
+    """check_inside on all threads."""
     for j in prange(rows.shape[0]):
-        i = rows[j]
-        m = makers[np.int64(number[i] - np.uint64(first_cell))]
-        if not (
-            mark[i] == mark[m]
-            and _same(addr, i, addr, m, 5)
-            and _same(slot, i, slot, m, 8)
-            and _same(prev, i, next_, m, 8)
-        ):
-            verdict[i] = _V1
+        _check_one_inside(j, rows, number, first_cell, makers, mark, addr, slot, prev, next_, verdict)
 
 
 @njit(cache=True)
@@ -205,22 +237,38 @@ def gather(address: Any, wanted: I64, chunk_cells: Any, out: U64) -> Any:
     return True
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
+def _check_one_outside(
+    j: Any, ordered: I64, claim: U64, used: U64, table: U64, chunk_cells: Any, live: U64, verdict: U8
+) -> None:
+    no = claim[j] >> _ONE
+    if not (live[no >> _6] >> (no & _63)) & _ONE:
+        verdict[ordered[j]] = _V2 if claim[j] & _ONE else _V3
+        return
+    q = no // np.uint64(chunk_cells)
+    there, fingerprint = stored_fingerprint(table[q], np.int64(no - q * np.uint64(chunk_cells)), chunk_cells)
+    if not there or fingerprint != used[ordered[j]]:
+        verdict[ordered[j]] = _V1
+
+
+@njit(cache=True)
 def check_outside(ordered: I64, claim: U64, used: U64, table: U64, chunk_cells: Any, live: U64, verdict: U8) -> None:
     """V1 to V3 against the index. Sorted claims walk the chunks in order.
 
     A cell that was spent before this block is V2 or V3, whatever the move claims of it: packing may have dropped its
     fingerprint, and a verdict must not depend on that.
     """
+    for j in range(ordered.shape[0]):
+        _check_one_outside(j, ordered, claim, used, table, chunk_cells, live, verdict)
+
+
+@njit(cache=True, parallel=True)
+def check_outside_parallel(
+    ordered: I64, claim: U64, used: U64, table: U64, chunk_cells: Any, live: U64, verdict: U8
+) -> None:
+    """check_outside on all threads."""
     for j in prange(ordered.shape[0]):
-        no = claim[j] >> _ONE
-        if not (live[no >> _6] >> (no & _63)) & _ONE:
-            verdict[ordered[j]] = _V2 if claim[j] & _ONE else _V3
-            continue
-        q = no // np.uint64(chunk_cells)
-        there, fingerprint = stored_fingerprint(table[q], np.int64(no - q * np.uint64(chunk_cells)), chunk_cells)
-        if not there or fingerprint != used[ordered[j]]:
-            verdict[ordered[j]] = _V1
+        _check_one_outside(j, ordered, claim, used, table, chunk_cells, live, verdict)
 
 
 @njit(cache=True)
