@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, reduce
+from operator import or_
 
 import rlp
 from eth_bloom.bloom import BloomFilter
 from trie.hexary import HexaryTrie
 
 from manaflow.errors import Failure
+from manaflow.moves.rlp_reader import RlpReader, list_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +26,23 @@ class Receipt:
     """RLP of the list of logs [address, [topics], data]."""
 
 
-def _logs(logs_rlp: bytes) -> list[list[bytes]]:
-    decoded: list[list[bytes]] = rlp.decode(logs_rlp)
-    return decoded
+@lru_cache(maxsize=1 << 14)
+def _item_bloom(item: bytes) -> int:
+    """The bloom of one address or topic. The same few recur in a block's logs."""
+    return int(BloomFilter.from_iterable([item]))
 
 
 def bloom_of(logs_rlp: bytes) -> int:
     """The 2048-bit bloom of a list of logs, as an integer."""
-    bloom = BloomFilter()
-    for address, topics, _ in _logs(logs_rlp):
-        bloom.add(bytes(address))
-        bloom.extend(bytes(topic) for topic in topics)
-    return int(bloom)
+    items, logs = set(), RlpReader.whole(logs_rlp)
+    while logs.more:
+        log = logs.items("log")
+        items.add(log.fixed("address", 20))
+        topics = log.items("topics")
+        while topics.more:
+            items.add(topics.fixed("topic", 32))
+        log.string("data")
+    return reduce(or_, map(_item_bloom, items), 0)
 
 
 def receipts_root(receipts: Sequence[Receipt]) -> tuple[bytes, bytes]:
@@ -43,9 +51,10 @@ def receipts_root(receipts: Sequence[Receipt]) -> tuple[bytes, bytes]:
     for i, receipt in enumerate(receipts):
         bloom = bloom_of(receipt.logs_rlp)
         block_bloom |= bloom
-        payload = [receipt.status, receipt.cumulative_gas, bloom.to_bytes(256, "big"), _logs(receipt.logs_rlp)]
+        fields = (receipt.status, receipt.cumulative_gas, bloom.to_bytes(256, "big"))
+        payload = b"".join(map(rlp.encode, fields)) + receipt.logs_rlp  # the logs are RLP already
         prefix = bytes((receipt.type,)) if receipt.type else b""
-        trie[rlp.encode(i)] = prefix + rlp.encode(payload)
+        trie[rlp.encode(i)] = prefix + list_prefix(len(payload)) + payload
     return bytes(trie.root_hash), block_bloom.to_bytes(256, "big")
 
 
