@@ -207,6 +207,31 @@ def test_undo_and_reopen(state: State) -> None:
     assert state.broken(GENESIS) is None
 
 
+def test_undo_takes_blocks_out_of_pages_written_since(state: State) -> None:
+    contents = [state.index.content()]
+    last = 1
+
+    def step(n: int) -> None:
+        nonlocal last
+        first = state.index.next_number
+        state.apply([[consume(last, A, word(9 + n), word(10 + n)), first_touch(place(50 + n), word(1))]])
+        last = first
+        contents.append(state.index.content())
+
+    for n in range(1, 31):
+        step(n)
+    for n in range(26, 40):
+        for _ in range(5):
+            state.undo()
+            contents.pop()
+        state.index.verify()
+        state.open()
+        assert state.index.content() == contents[-1]
+        last = state.index.next_number - 2
+        for k in range(6):
+            step(n + k)
+
+
 def test_a_block_whose_commit_never_came_leaves_nothing(state: State) -> None:
     before = state.index.content()
     moves = Moves.of([consume(1, A, word(10), word(11))])
