@@ -32,7 +32,7 @@ from manaflow.moves.block import Block
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mark, Move
-from manaflow.rules.bodies import ancestor_leaf, is_header_source
+from manaflow.rules.bodies import HASH_WINDOW, ancestor_leaf, is_header_source
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.moves import value_of
 
@@ -157,7 +157,9 @@ def prove_b5(
     asked = value_of(_moves_of(block, seat[0])[seat[1]].slot)
     old: HeaderEvidence | None = None
     shown: tuple[ItemEvidence, ...] = ()
-    if source is not None and source.hash != block.hash:
+    if not block.header.number - HASH_WINDOW <= asked < block.header.number:
+        pass  # nothing to show: the window is the rule
+    elif source is not None and source.hash != block.hash:
         position = source.number - config.genesis_number
         old = HeaderEvidence(source.encode(), _history_path(history, position))
     elif not is_header_source(asked, config):
