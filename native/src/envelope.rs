@@ -59,10 +59,8 @@ pub struct Envelope {
     pub y_parity: u8,
     pub r: U256,
     pub s: U256,
-    /// What the sender signed.
-    pub signing_hash: B256,
-    /// keccak-256 of the envelope.
-    pub txid: B256,
+    /// What the sender signed the keccak-256 of. Executions do not ask, so it is not hashed here.
+    signed: Vec<u8>,
 }
 
 impl Envelope {
@@ -76,6 +74,11 @@ impl Envelope {
             kind @ 1..=4 => Self::decode_typed(raw, kind),
             _ => Err(Refused { field: "the envelope", why: "unknown type" }),
         }
+    }
+
+    /// What the sender signed.
+    pub fn signing_hash(&self) -> B256 {
+        keccak256(&self.signed)
     }
 
     /// The transaction as revm takes it, from a sender recovered before. Authorities are recovered here.
@@ -135,8 +138,7 @@ impl Envelope {
             y_parity,
             r,
             s,
-            signing_hash: hash_list(&[], &signed),
-            txid: keccak256(raw),
+            signed: with_prefix(&[], &signed),
         })
     }
 
@@ -160,7 +162,7 @@ impl Envelope {
         if kind == 4 {
             authorizations = decode_authorizations(fields.items("authorization list")?)?;
         }
-        let signing_hash = hash_list(&raw[..1], fields.consumed());
+        let signed = with_prefix(&raw[..1], fields.consumed());
         let y_parity = fields.integer("y parity", 1)?.to();
         if y_parity > 1 {
             return Err(Refused { field: "y parity", why: "neither 0 nor 1" });
@@ -184,15 +186,14 @@ impl Envelope {
             y_parity,
             r,
             s,
-            signing_hash,
-            txid: keccak256(raw),
+            signed,
         })
     }
 }
 
-/// keccak-256 of `before` and the list whose payload is `payload`.
-fn hash_list(before: &[u8], payload: &[u8]) -> B256 {
-    keccak256([before, &list_prefix(payload.len()), payload].concat())
+/// `before`, then the RLP of the list whose payload is `payload`.
+fn with_prefix(before: &[u8], payload: &[u8]) -> Vec<u8> {
+    [before, &list_prefix(payload.len()), payload].concat()
 }
 
 /// Appends the RLP of an integer.
@@ -332,8 +333,8 @@ fn decode_envelope<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Option<Bound<'p
         tx.y_parity.into_pyobject(py)?.into_any(),
         number(tx.r)?,
         number(tx.s)?,
-        bytes(tx.signing_hash.as_slice()),
-        bytes(tx.txid.as_slice()),
+        bytes(tx.signing_hash().as_slice()),
+        bytes(keccak256(raw).as_slice()),
     ])
     .map(Some)
 }

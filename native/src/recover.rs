@@ -84,13 +84,14 @@ fn decode_envelopes<'py>(
 struct Row {
     envelope: Envelope,
     sender: Address,
+    txid: B256,
 }
 
 impl Row {
     fn of(raw: &[u8]) -> Option<Self> {
         let envelope = Envelope::decode(raw).ok()?;
-        let sender = recover_address(&envelope.signing_hash, envelope.y_parity, envelope.r, envelope.s)?;
-        Some(Self { envelope, sender })
+        let sender = recover_address(&envelope.signing_hash(), envelope.y_parity, envelope.r, envelope.s)?;
+        Some(Self { envelope, sender, txid: keccak256(raw) })
     }
 
     fn access_slots(&self) -> usize {
@@ -106,7 +107,7 @@ type Column = (&'static str, usize, fn(&Row, &mut [u8]));
 const COLUMNS: &[Column] = &[
     ("type", 1, |row, out| out[0] = row.envelope.kind),
     ("sender", 20, |row, out| out.copy_from_slice(row.sender.as_slice())),
-    ("txid", 32, |row, out| out.copy_from_slice(row.envelope.txid.as_slice())),
+    ("txid", 32, |row, out| out.copy_from_slice(row.txid.as_slice())),
     ("protected", 1, |row, out| out[0] = row.envelope.chain_id.is_some().into()),
     ("chain_id", 8, |row, out| put64(out, row.envelope.chain_id.unwrap_or(0))),
     ("nonce", 8, |row, out| put64(out, row.envelope.nonce)),
