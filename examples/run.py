@@ -34,14 +34,14 @@ def manaflow(*arguments: object, expect: int = 0) -> dict[str, Any]:
     """Show and run one command, and return what it found. Any other exit code than `expect` ends the tour."""
     words = [str(argument) for argument in arguments]
     console.print(f"[bold]$ manaflow {' '.join(words)}[/bold]")
-    output, code = io.StringIO(), 0
-    with contextlib.redirect_stdout(output):
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             run([*words, "--json"])
         except SystemExit as end:
             code = int(end.code or 0)
     if code != expect:
-        sys.exit(f"exit code {code}, expected {expect}")
+        sys.exit(f"exit code {code}, expected {expect}: {errors.getvalue()}")
     found: dict[str, Any] = json.loads(output.getvalue())
     return found
 
@@ -144,7 +144,7 @@ def summary(chains: list[dict[str, Any]], imported: dict[int, float], alone: dic
     console.print()
     Console(width=110).print(table)
     say("bytes a tx: the whole self-contained block file, envelopes included; imported: mode execute, commit included.")
-    say("Blocks this small measure fixed costs; `make bench` measures rates.")
+    say("Blocks this small measure fixed costs, and the first import also compiles kernels; see `make bench`.")
 
 
 def main() -> None:
