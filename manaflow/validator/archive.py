@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from manaflow.errors import StorageFailure, Verdict
+from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location, Mask
@@ -128,7 +129,7 @@ class Archive:
         if data is None:
             return None
         try:
-            block = decode_block(data)
+            block = decode_block(data, NATIVE)
         except Verdict as error:
             raise StorageFailure(f"block 0x{key.hex()} is damaged: {error}") from error
         if block.hash != key:

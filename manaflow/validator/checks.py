@@ -18,6 +18,7 @@ from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, Leaves
 from manaflow.moves.hashing import Hashing
+from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf
 from manaflow.rules.bodies import check_b3_root, check_codes, check_withdrawals_root
 from manaflow.rules.config import ChainConfig
@@ -44,7 +45,7 @@ def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, thr
     Order: B2 B6 B7; counts, withdrawals, codes, B8, roots; then check_transactions. Raises Verdict at the first
     offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0 for all.
     """
-    check_header(block, ancestry)
+    check_header(block.header, block.signature, ancestry)
     code_hashes = check_counts(block)
     config, header = ancestry.config, block.header
     check_b8(config, header, _LeafRows(block.leaves), len(block.envelopes), block.withdrawals)
@@ -59,11 +60,11 @@ def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, thr
     return Checked(block, code_hashes, transactions)
 
 
-def check_header(block: Block, ancestry: Ancestry) -> None:
-    """B2, B6 and B7."""
-    check_b2(ancestry.parent, block.header, ancestry.config)
-    check_b6(ancestry.parent, block.header, ancestry.config, ancestry.frontier)
-    check_b7(block.hash, block.signature, ancestry.config)
+def check_header(header: Header, signature: bytes, ancestry: Ancestry) -> None:
+    """B2, B6 and B7: what can be judged before the body is paid for."""
+    check_b2(ancestry.parent, header, ancestry.config)
+    check_b6(ancestry.parent, header, ancestry.config, ancestry.frontier)
+    check_b7(header.hash, signature, ancestry.config)
 
 
 def check_counts(block: Block) -> tuple[bytes, ...]:

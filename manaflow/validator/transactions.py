@@ -248,8 +248,8 @@ def judge(transactions: Transactions, config: ChainConfig) -> U32:
 
 def word_columns(moves: Moves) -> tuple[U8, U8, U64, U32, U64, U64, U64]:
     """The columns as kernels read them: addr uint32[n, 5]; slot, prev, next uint64[n, 4]. Views."""
-    words = (column.view(np.uint64) for column in (moves.slot, moves.prev, moves.next))
-    return (moves.mask, moves.mark, moves.number, moves.addr.view(np.uint32), *words)  # type: ignore[return-value]
+    slot, prev, next_ = (column.view(np.uint64) for column in (moves.slot, moves.prev, moves.next))
+    return moves.mask, moves.mark, moves.number, moves.addr.view(np.uint32), slot, prev, next_
 
 
 def _last_words(fork: Fork) -> U32:

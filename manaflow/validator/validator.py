@@ -18,11 +18,11 @@ from manaflow.evm.native_hashing import NATIVE, NativeHashing
 from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
-from manaflow.moves.wire import GenesisFile, decode_block, encode_block
+from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import ancestor_leaf, is_header_source
 from manaflow.rules.config import ChainConfig
 from manaflow.validator.archive import Archive, Canonical
-from manaflow.validator.checks import Checked, check_block, check_genesis_block
+from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
 from manaflow.validator.execution import BlockExecution
 from manaflow.validator.index import Index
@@ -195,9 +195,9 @@ class Validator:
         if isinstance(data, Block):
             block, data = data, encode_block(data, self._hashing)
         else:
-            block = decode_block(data, self._hashing)
-        self._check_follows(block)
-        checked = self._check_alone(block)
+            block = self._decode(data)
+        self._check_follows(block.header)
+        checked = check_block(block, self._ancestry(), self._hashing, self.threads)
         record = self._head.followed_by(block.header, self.config.genesis_number)
         with self._all_or_nothing():
             with self._store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
@@ -211,28 +211,34 @@ class Validator:
 
     def judge_block(self, block: Block) -> None:
         """Judge the next block as import_block does, and change nothing. Raises Verdict, or Failure as import_block."""
-        self._check_follows(block)
-        checked = self._check_alone(block)
+        self._check_follows(block.header)
+        checked = check_block(block, self._ancestry(), self._hashing, self.threads)
         with self._store.read() as txn:
             self._check_state(txn, checked)
             self._check_execution(txn, checked)
 
-    def _check_alone(self, block: Block) -> Checked:
-        """B, S1 and M, beside the head."""
-        frontier = self._head.frontier(self.config.genesis_number)
-        ancestry = Ancestry(self.config, self._head.header, frontier, self._seen)
-        return check_block(block, ancestry, self._hashing, self.threads)
+    def _decode(self, data: bytes) -> Block:
+        """B1; a header that does not follow, or that no producer signed, is refused before its body is unpacked."""
+        header, signature = decode_header(data)
+        self._check_follows(header)
+        check_header(header, signature, self._ancestry())
+        return decode_block(data, self._hashing)
 
-    def _check_follows(self, block: Block) -> None:
+    def _ancestry(self) -> Ancestry:
+        """What the next block is judged beside."""
+        frontier = self._head.frontier(self.config.genesis_number)
+        return Ancestry(self.config, self._head.header, frontier, self._seen)
+
+    def _check_follows(self, header: Header) -> None:
         """The block is for the head. Anything else says nothing of the block."""
-        header, head = block.header, self._head
+        head, block_hash = self._head, header.hash
         if header.parent_hash == head.hash:
             return
-        named = f"block {header.number} (0x{block.hash.hex()})"
+        named = f"block {header.number} (0x{block_hash.hex()})"
         with self._store.read() as txn:
             known = Archive(txn)
             own, parent = known.canonical(header.number), known.data(header.parent_hash)
-        if own is not None and own.hash == block.hash:
+        if own is not None and own.hash == block_hash:
             raise Failure(f"{named} is in the chain already")
         if parent is not None:
             raise Failure(

@@ -44,9 +44,9 @@ def report_phases(report: Callable[[str], None]) -> None:
         report("undo")
         return undo(*arguments)
 
-    Store.write = reporting_write  # type: ignore[method-assign]
+    Store.write = reporting_write
     checkpoint.advance = reporting_advance
-    Index.undo = reporting_undo  # type: ignore[method-assign]
+    Index.undo = reporting_undo
 
 
 def run(path: Path, blocks: Sequence[bytes], seed: int, reports: Connection) -> None:
@@ -91,12 +91,12 @@ def fill_the_map(path: Path, blocks: Sequence[bytes], reports: Connection) -> No
     """Import into a map that may not grow until it is full; then with a larger one, the same block and the rest."""
     opened = Store.open
     pages = (path / "data.mdb").stat().st_size + 256 * 1024
-    Store.open = lambda path: opened(path, map_size=pages, map_ceiling=pages)  # type: ignore[method-assign,assignment]
+    Store.open = lambda path: opened(path, map_size=pages, map_ceiling=pages)
     with Validator.open(path, threads=1) as state:
         failure = _import_until_failure(state, blocks)
         number = state.head[0].number
         state.check()
-    Store.open = opened  # type: ignore[method-assign]
+    Store.open = opened
     with Validator.open(path, threads=1) as state:
         assert state.head[0].number == number
         for data in blocks[number:]:

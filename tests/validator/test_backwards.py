@@ -8,6 +8,7 @@ import pytest
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block
+from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.marks import Mark
 from manaflow.validator.backwards import verify_backwards
 from tests.chain import Chain, Transfer, chain_config, random_chain, with_move, word
@@ -88,12 +89,16 @@ def test_invalid_cell_that_is_made_later_or_never(chain: Chain) -> None:
     row = row_of(block, 0, SLOT)
     late = refused(chain, replaced(chain.blocks, 2, with_move(block, row, number=int(block.leaves.first_cell[0]))))
     assert (late.rule, late.transaction, late.move) == (Rule.V1, 0, row)
-    genesis = chain.blocks[0]
-    short = replace(genesis, header=replace(genesis.header, first_cell=2))
-    first = chain.blocks[1]
-    header = replace(first.header, parent_hash=short.hash, first_cell=first.header.first_cell + 1)
-    verdict = refused(chain, [short, replace(first, header=header)])
-    assert (verdict.rule, verdict.transaction) == (Rule.V1, 0)
+    genesis, first = chain.blocks[0], chain.blocks[1]
+    late_start = replace(genesis, header=replace(genesis.header, first_cell=2))
+    header = replace(
+        first.header, parent_hash=late_start.hash, first_cell=genesis.header.cells + 2, cells=0, transactions=1
+    )
+    reads_cell_1 = replace(genesis.moves[0], mask=0xBF, number=1, prev=genesis.moves[0].next)
+    leaves = Leaves.of([replace(first.leaves[0], consumes=0, references=1)])
+    verdict = refused(chain, [late_start, replace(first, header=header, leaves=leaves, moves=Moves.of([reads_cell_1]))])
+    assert (verdict.rule, verdict.transaction) == (Rule.V1, None)
+    assert verdict.what.startswith("cell 1 is used and was never made")
 
 
 def test_invalid_second_consume_of_a_cell(chain: Chain) -> None:

@@ -273,6 +273,59 @@ def test_invalid_blocks_get_the_plain_verdict(few: int, monkeypatch: pytest.Monk
     assert seen >= {"S1", "B3", "B4", "B5", "B8", "M1", "M2", "M3", "M4", "M5", "M6", None}
 
 
+def filled(chain_: Chain, transfer: Transfer) -> tuple[Block, list[Move], Ancestry]:
+    """A block of one transfer, its moves, and what it is judged beside."""
+    block = chain_.seal([transfer])
+    return block, block.moves.objects(), ancestry(chain_, len(chain_.blocks) - 1)
+
+
+def with_rows(block: Block, rows: list[Move]) -> Block:
+    """The block over other moves of its one transaction, in M5's order, counted anew."""
+    rows = sorted(rows, key=lambda move: (move.is_reference, move.location))
+    leaves = copied(block.leaves)
+    leaves.consumes[0] = sum(not move.is_reference for move in rows)
+    leaves.references[0] = len(rows) - leaves.consumes[0]
+    header = replace(block.header, cells=int(leaves.consumes[0]))
+    return replace(block, header=header, leaves=leaves, moves=Moves.of(rows))
+
+
+def test_a_location_that_stands_twice_is_found_wherever_it_stands() -> None:
+    made = Chain(slots=12)
+    writes = tuple(((Mark.STORAGE, made.contract, word(i)), word(99)) for i in (1, 4, 5, 9))
+    reads = tuple((Mark.STORAGE, made.contract, word(i)) for i in (0, 2, 3, 6, 7, 8, 10))
+    block, rows, context = filled(made, Transfer(0, 1, writes=writes, reads=reads))
+    assert same_verdict(with_rows(block, rows), context) is None
+    for i, j in itertools.permutations(range(len(rows)), 2):
+        same_place = replace(rows[j], mark=rows[i].mark, addr=rows[i].addr, slot=rows[i].slot)
+        doubled = with_rows(block, [*rows[:j], same_place, *rows[j + 1 :]])
+        assert same_verdict(doubled, context)["rule"] in ("M1", "M4")
+
+
+@pytest.mark.parametrize("prev", [1, 4, 2 + 2**64, 2 + 2**128, 2 + 2**192, 2 << 8])
+def test_the_nonce_consumed_is_the_envelopes(prev: int) -> None:
+    made = Chain()
+    for _ in range(2):
+        made.seal([Transfer(0, 1)])
+    block, rows, context = filled(made, Transfer(0, 1))
+    at = next(i for i, move in enumerate(rows) if move.mark == Mark.NONCE)
+    assert rows[at].prev == word(2)
+    wrong = with_rows(block, [*rows[:at], replace(rows[at], prev=word(prev)), *rows[at + 1 :]])
+    verdict = same_verdict(wrong, context)
+    assert verdict is not None
+    assert (verdict["rule"], verdict["actual"]) == ("M3", str(prev))
+
+
+def test_totals_that_wrap_around_are_refused() -> None:
+    """gas + gas used = the next total modulo 2^64, and not over the integers."""
+    made = chain()
+    leaves = copied(made.blocks[3].leaves)
+    at = int(np.flatnonzero(leaves.gas)[0])
+    leaves.gas_used[at], leaves.gas[at + 1] = np.uint64(2**64 - 1), leaves.gas[at] - np.uint64(1)
+    verdict = same_verdict(replace(made.blocks[3], leaves=leaves), ancestry(made, 3))
+    assert verdict is not None
+    assert (verdict["rule"], verdict["what"], verdict["transaction"]) == ("B3", "gas before", at)
+
+
 def with_fees(block: Block) -> Block:
     """A block of profile `manaflow` with its running fees, and the closing leaf that credits them."""
     header, total, before = block.header, 0, []

@@ -222,6 +222,18 @@ def test_invalid_virgin_claim_names_the_winner(state: Validator, chain: Chain) -
     assert verdict.winner == chain.blocks[1].leaves.txid[0].tobytes()
 
 
+def test_invalid_virgin_claim_inside_one_block(state: Validator, chain: Chain) -> None:
+    new = (Mark.STORAGE, CONTRACT, word(500))
+    block = chain.seal([Transfer(0, 1, writes=((new, word(1)),)), Transfer(3, 4, reads=(new,))])
+    rows = block.moves.objects()
+    _, late = (i for i, move in enumerate(rows) if move.location == new)
+    rows[late] = replace(rows[late], number=0, prev=ZERO32, next=ZERO32)
+    verdict = refused(state, sealed_again(block, rows))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.rule, verdict.transaction) == (Rule.V4, 1)
+    assert verdict.winner == block.leaves.txid[0].tobytes()
+
+
 def test_invalid_double_use_inside_one_block(state: Validator, chain: Chain) -> None:
     block = chain.seal([Transfer(0, 1, writes=((SLOT, word(60)),)), Transfer(3, 4, writes=((SLOT, word(61)),))])
     rows = block.moves.objects()
@@ -248,6 +260,20 @@ def test_invalid_blocks_of_other_rules_change_nothing(state: Validator, chain: C
         assert isinstance(verdict, Verdict)
         assert verdict.rule == rule
     state.import_block(block)
+
+
+def test_unsigned_bytes_are_refused_before_the_body_is_unpacked(
+    state: Validator, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(*_: Any) -> Block:
+        raise AssertionError("the body was unpacked")
+
+    block = chain.seal([Transfer(0, 1)])
+    data = encode_block(replace(block, signature=bytes(65)))
+    monkeypatch.setattr(module, "decode_block", unpack)
+    assert "B7" in str(refused(state, data))
+    monkeypatch.undo()
+    state.import_block(encode_block(block))
 
 
 def test_judging_changes_nothing_and_says_the_same(state: Validator, chain: Chain) -> None:

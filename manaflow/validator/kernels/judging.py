@@ -126,7 +126,7 @@ def _has_double(moves: Any, start: Any, split: Any, stop: Any) -> Any:
     """True if a location stands twice in the sorted runs [start, split) and [split, stop) (M1, where M5 holds)."""
     mark, addr, slot = moves[1], moves[3], moves[4]
     for i in range(start + 1, stop):
-        if i != split and _compare(mark, addr, slot, i - 1, i) == 0:
+        if _compare(mark, addr, slot, i - 1, i) == 0:
             return True
     a, b = start, split
     while a < split and b < stop:
