@@ -11,9 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def shared_data() -> Path:
-    """The folder with real blocks and state tests: MANAFLOW_DATA, or shared/data beside the checkout."""
+    """The folder with real blocks and state tests: MANAFLOW_DATA, or shared/data beside the checkout.
+
+    A missing one ends the run: tests without their data would pass and say nothing.
+    """
     named = os.environ.get("MANAFLOW_DATA")
-    return Path(named) if named else ROOT.parent / "shared" / "data"
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.exit(f"real blocks and state tests are expected in {folder}: set MANAFLOW_DATA", returncode=4)
+    return folder
 
 
 def block_files() -> list[Path]:
@@ -28,7 +34,5 @@ def is_nightly() -> bool:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The shared data folder; a missing one fails, it does not skip."""
-    folder = shared_data()
-    assert folder.is_dir(), f"real blocks are expected in {folder} (set MANAFLOW_DATA)"
-    return folder
+    """The shared data folder."""
+    return shared_data()
