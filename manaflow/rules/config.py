@@ -156,6 +156,9 @@ class ChainConfig:
             raise Failure("chain config: forks must ascend")
         if any((f.blobs is None) != (f.fork < Fork.CANCUN) for f in self.forks):
             raise Failure("chain config: blob parameters belong to Cancun and later")
+        for blobs in (f.blobs for f in self.forks if f.blobs is not None):
+            if not 0 < blobs.target <= blobs.maximum < 2**16 or not 0 < blobs.update_fraction < 2**63:
+                raise Failure("chain config: blob parameters out of bounds")
         if any(len(p) != 20 for p in self.producers) or not self.producers:
             raise Failure("chain config: producers are one or more addresses of 20 bytes")
         if list(self.system_calls) != [k for k in CALL_ORDER if k in self.system_calls]:
