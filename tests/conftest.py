@@ -13,12 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 def shared_data() -> Path:
     """The folder with real blocks and state tests: MANAFLOW_DATA, or shared/data beside the checkout.
 
-    A missing one ends the run: tests without their data would pass and say nothing.
+    A missing one is an error: tests without their data would pass and say nothing.
     """
     named = os.environ.get("MANAFLOW_DATA")
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.exit(f"real blocks and state tests are expected in {folder}: set MANAFLOW_DATA", returncode=4)
+        raise FileNotFoundError(f"real blocks and state tests are expected in {folder}: set MANAFLOW_DATA")
     return folder
 
 
