@@ -20,6 +20,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
 from manaflow.moves.wire import encode_block
+from manaflow.validator.backwards import verify_backwards
 from manaflow.validator.execution import BlockExecution, judge_alone, kinds_of
 from manaflow.validator.validator import Mode, Validator
 from tests.replays import HOLESKY, Chain, chain
@@ -86,6 +87,8 @@ def test_real_chains_are_executed_and_imported(tmp_path: Path) -> None:
         validator.check()
         for block in made.blocks:
             validator.import_block(block)
+    *_, last = verify_backwards([*reversed(made.blocks), made.genesis.block], made.config)
+    assert (last.number, last.demanded) == (made.config.genesis_number, 0)
 
 
 def test_invalid_next_is_x2(state: Validator, prague: Chain) -> None:
