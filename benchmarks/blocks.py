@@ -258,7 +258,8 @@ def row(case: Case, watch: Stopwatch) -> dict[str, Any]:
     block = case.filled.block
     sizes = {"transactions": len(block.envelopes), "leaves": len(block.leaves), "moves": len(block.moves)}
     sizes |= {"cells": block.header.cells, "gas": case.gas, "bytes": len(case.data)}
-    raw = {"cpu": dict(watch.cpu), "process": dict(watch.process), "elapsed": dict(watch.elapsed)}
+    clocks = {"cpu": watch.cpu, "process": watch.process, "elapsed": watch.elapsed}
+    raw = {c: {name: [round(t, 7) for t in times] for name, times in found.items()} for c, found in clocks.items()}
     return {"block": case.name, "fork": case.environment.fork.name.lower(), **sizes, "seconds": raw}
 
 
@@ -391,7 +392,7 @@ def main() -> None:
     result = measure(block_files(args.blocks), args.rounds, args.threads)
     show(result)
     if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+        args.json.write_text(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
