@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,11 +40,16 @@ def to_json(value: Any) -> Any:
 
 def show(as_json: bool, fields: Mapping[str, Any], lines: Iterable[str]) -> None:
     """A command's result: `fields` as one JSON object, or `lines` for people."""
-    if as_json:
-        print(json.dumps({"ok": True, **fields}, default=to_json))
-    else:
-        for line in lines:
-            print(line)
+    try:
+        if as_json:
+            print(json.dumps({"ok": True, **fields}, default=to_json))
+        else:
+            for line in lines:
+                print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read enough has closed the pipe. What follows, Python's own flush at the end too, goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
