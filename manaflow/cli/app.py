@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from manaflow import __version__
+from manaflow.cli.conformance import conformance
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
 from manaflow.cli.proofs import prove, verify_proof
@@ -54,6 +55,7 @@ _COMMANDS: Final[_Commands] = (
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
     ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),
     ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
+    ("conformance", conformance, "manaflow conformance examples/statetests --fork Prague"),
 )
 """Every command and its example."""
 _INSPECT: Final[_Commands] = (
