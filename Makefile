@@ -46,7 +46,7 @@ lint: install ## format, lints and types of Python and Rust, and the native stub
 	cargo clippy --manifest-path $(NATIVE) --locked --release --all-targets -- -D warnings
 	@if grep -rqs --include='*.rs' '#\[test\]' native/src native/tests; then set -x; cargo test --manifest-path $(NATIVE) --locked --release --quiet; fi
 
-bench: install ## every benchmark at a small size; raw numbers on stdout
+bench: install ## every benchmark at a small size
 	@for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 
 clean: ## remove the environment, builds, caches and out/
