@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from manaflow import __version__
+from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
@@ -54,6 +55,7 @@ _COMMANDS: Final[_Commands] = (
     ("verify", verify, "manaflow verify out/chain --order random --seed 7"),
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
     ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),
+    ("challenge", challenge, "manaflow challenge out/chain --state out/state --out out/proofs"),
     ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
     ("conformance", conformance, "manaflow conformance examples/statetests --fork Prague"),
 )
@@ -78,10 +80,6 @@ def run(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(args=given, prog_name="manaflow", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:
         if os.environ.get("MANAFLOW_TRACEBACK") == "1":
             raise
