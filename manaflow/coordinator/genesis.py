@@ -127,10 +127,9 @@ def _opened(first: BlockInputs, config: ChainConfig) -> Header:
 def _blob_candidates(wanted: int, blobs: BlobParameters) -> Iterator[tuple[int, int]]:
     """(excess blob gas, blob gas used) of parents that may yield `wanted`.
 
-    The first does by EIP-4844; the others where EIP-7918 lets the excess only grow: not at all, or from nothing.
+    The first does by EIP-4844; the second where EIP-7918 lets the excess only grow.
     """
     yield wanted, blobs.target * GAS_PER_BLOB
-    yield wanted, 0
     growth = blobs.maximum - blobs.target
     if growth > 0 and (used := -(-wanted * blobs.maximum // growth)) < 2**64:
         yield 0, used

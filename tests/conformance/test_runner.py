@@ -157,6 +157,13 @@ def test_an_engine_that_accepts_an_invalid_transaction_fails(monkeypatch: pytest
     assert result.engines["pyevm"].standing is Standing.FAILED
 
 
+def test_an_engine_that_refuses_by_another_rule_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Runner(FOLDER)
+    monkeypatch.setattr(wrong, "_pyevm", Broken(Verdict(Rule.M3, "no")))
+    result = wrong.run(next(case for case in INVALID if case.fork == "Cancun"))
+    assert result.engines["pyevm"] == EngineResult(Standing.FAILED, "M3: no")
+
+
 def test_a_validator_that_accepts_anything_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module.Validator, "import_block", lambda self, block: None)
     result = RUNNER.run(INVALID[0])

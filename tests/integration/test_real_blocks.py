@@ -130,6 +130,20 @@ def test_two_pre_states_that_contradict_each_other_are_refused() -> None:
         list(replay([replace(first, prestate=known), wrong]).blocks())
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("gas_used", 1, "gas used [0-9]+, the Ethereum header has 1"),
+        ("receipts_root", bytes(32), "receipts root"),
+        ("logs_bloom", b"\1" + bytes(255), "logs bloom"),
+    ],
+)
+def test_a_replay_that_is_not_the_original_is_refused(field: str, value: object, message: str) -> None:
+    first = load_block(file_of(HOLESKY[0]))
+    with pytest.raises(Failure, match=message):
+        list(replay([replace(first, **{field: value})]).blocks())
+
+
 def test_replays_need_consecutive_blocks() -> None:
     with pytest.raises(Failure, match="consecutive"):
         replay([load_block(file_of(name)) for name in (HOLESKY[0], HOLESKY[2])])
