@@ -1,145 +1,140 @@
-"""A challenger: from a block and a validator's state to the proof that convicts the block."""
+"""`manaflow challenge`: follow a folder of blocks, import the honest ones, and prove what is wrong with the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from manaflow.cli.verify import senders_of
-from manaflow.errors import Failure, Rule, Verdict
-from manaflow.fraudproof import build
-from manaflow.fraudproof.format import (
-    CODES_RULES,
-    HASHES_RULES,
-    LEAVES_RULES,
-    MOVES_RULES,
-    PARENT_RULES,
-    TRANSACTION_RULES,
-    Proof,
-)
-from manaflow.moves.block import Block
-from manaflow.moves.hashing import keccak256
-from manaflow.moves.header import Header
-from manaflow.moves.marks import Mark
-from manaflow.rules.bodies import is_header_source
-from manaflow.validator.archive import Archive, Place
-from manaflow.validator.conflicts import consumer_before, maker_before, writer_before
-from manaflow.validator.execution import BlockExecution
-from manaflow.validator.validator import Validator
+import typer
+
+from manaflow.cli.files import MAX_FILE_BYTES, block_paths, read_bounded, write_whole
+from manaflow.cli.options import Json, State
+from manaflow.cli.output import ExitCode, naming, show
+from manaflow.errors import Failure, Verdict
+from manaflow.fraudproof.errors import ProofRejected, Unprovable
+from manaflow.moves.view import hexed
+
+if TYPE_CHECKING:
+    from manaflow.validator.validator import Validator
+
+POLL_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True)
-class Challenge:
-    """One accused block: the next one after the validator's head, or one of its chain."""
+def challenge(
+    blocks: Annotated[list[Path], typer.Argument(help="Block files, and folders of them.")],
+    state: State,
+    out: Annotated[Path | None, typer.Option(help="Folder for the proofs; else each goes beside its block.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on looking for new files until interrupted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge each block in mode execute; import what is honest, and write a fraud proof of what is not.
 
-    validator: Validator
-    archive: Archive
-    block: Block
+    Blocks are taken in the order of their numbers. One that follows neither the head nor its history is passed over.
+    Each proof is verified by py-evm before it is written. Exit code 1: a proof was written, or a block refused that no
+    file can convict.
+    """
+    from manaflow.validator.validator import Mode, Validator
 
-    @cached_property
-    def is_of_the_chain(self) -> bool:
-        """True if the validator has taken the block (in mode moves, say)."""
-        record = self.archive.canonical(self.block.header.number)
-        return record is not None and record.hash == self.block.hash
+    with Validator.open(state, mode=Mode.EXECUTE) as validator:
+        rows = []
+        for path in _followed(blocks, watch):
+            with naming(path):
+                row = _judge_file(validator, path, out)
+            rows.append(row)
+            if watch or not as_json:
+                show(as_json, row, [_line(row)])
+        head, head_hash = validator.head
+    if not watch:
+        proofs = [row["proof"] for row in rows if "proof" in row]
+        last = {"number": head.number, "hash": head_hash}
+        found = {"state": str(state), "blocks": rows, "proofs": proofs, "head": last}
+        show(as_json, found, [f"head: block {head.number}, {hexed(head_hash)}"])
+    if any(row["what"] in ("convicted", "refused") for row in rows):
+        raise typer.Exit(ExitCode.VERDICT)
 
-    def verdict(self) -> Verdict | None:
-        """The first rule that the block breaks, None if it breaks none. Of a block of the chain only X is judged."""
-        config = self.validator.config
-        try:
-            if self.is_of_the_chain:
-                BlockExecution(config).check(self.block, senders_of(config, self.block), self.validator.code)
-            else:
-                self.validator.judge_block(self.block)
-        except Verdict as verdict:
-            return verdict
-        return None
 
-    def proof(self, verdict: Verdict) -> Proof:
-        """The proof of a verdict on the block, under the trusted head.
+def _followed(inputs: Sequence[Path], watch: bool) -> Iterator[Path]:
+    """Every block file once; with `watch` those that come later too, until an interrupt ends it."""
+    seen: set[Path] = set()
+    try:
+        while True:
+            for path in block_paths(inputs):
+                if path not in seen:
+                    seen.add(path)
+                    yield path
+            if not watch:
+                return
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        return
 
-        Raises Failure if the rule has no proof or the verdict no place for one; ValueError or IndexError if the block
-        has no such place.
-        """
-        for rules, builder in self._builders.items():
-            if verdict.rule in rules:
-                return build.under_head(builder(verdict), self.head, self.hashes_before(self.head))
-        raise Failure(f"there is no proof of rule {verdict.rule.name} yet")
 
-    @cached_property
-    def head(self) -> Header:
-        """The head that a verifier trusts: the chain's if it holds the block, else the block."""
-        return self.validator.head[0] if self.is_of_the_chain else self.block.header
+def _judge_file(validator: Validator, path: Path, out: Path | None) -> dict[str, Any]:
+    """What becomes of one file: `what` is imported, known, passed, convicted or refused."""
+    from manaflow.evm.native_hashing import NATIVE
+    from manaflow.fraudproof.challenge import UNPROVABLE, Accusation
+    from manaflow.moves.wire import decode_block
+    from manaflow.validator.witness import Witness
 
-    def hashes_before(self, header: Header) -> list[bytes]:
-        """Hashes of all blocks of the chain before a header, genesis first."""
-        numbers = range(self.validator.config.genesis_number, header.number)
-        return [record.hash for number in numbers if (record := self.archive.canonical(number)) is not None]
+    data = read_bounded(path, MAX_FILE_BYTES)
+    row: dict[str, Any] = {"file": str(path)}
+    try:
+        block = decode_block(data, NATIVE)
+    except Verdict as verdict:
+        return row | {"what": "refused", "verdict": verdict.as_json(), "why": UNPROVABLE["B1"], "line": str(verdict)}
+    row |= {"number": block.header.number, "hash": block.hash}
+    accusation = Accusation(Witness(validator), block)
+    try:
+        verdict_found = accusation.verdict()
+    except Failure as failure:
+        return row | {"what": "passed", "why": str(failure)}
+    if verdict_found is not None:
+        target = (out or path.parent) / f"{path.stem}.proof"
+        return row | _prove(accusation, verdict_found, target)
+    if accusation.is_of_the_chain:
+        return row | {"what": "known"}
+    validator.import_block(data)
+    return row | {"what": "imported"}
 
-    @property
-    def _builders(self) -> dict[frozenset[Rule], Callable[[Verdict], Proof]]:
-        return {
-            TRANSACTION_RULES: self._transaction,
-            MOVES_RULES: self._moves,
-            PARENT_RULES: self._parent,
-            LEAVES_RULES: lambda verdict: build.prove_b3(self.block, self.validator.config, verdict.transaction),
-            CODES_RULES: self._codes,
-            HASHES_RULES: self._hashes,
-        }
 
-    def _transaction(self, verdict: Verdict) -> Proof:
-        if verdict.transaction is None:
-            raise Failure(f"no transaction shows this: {verdict}")
-        named = self.block.moves.prev[self.block.moves.mark == Mark.CODE]
-        hashes = {row.tobytes() for row in named}
-        codes = {h: code for h in hashes if (code := self.validator.code(h)) is not None}
-        return build.prove_transaction(verdict.rule, self.block, self.validator.config, verdict.transaction, codes)
+def _prove(accusation: Any, verdict: Verdict, target: Path) -> dict[str, Any]:
+    from manaflow.evm.pyevm.executor import PyEvmExecutor
+    from manaflow.fraudproof.verify import verify
 
-    def _moves(self, verdict: Verdict) -> Proof:
-        here, config = self._place(verdict), self.validator.config
-        seat, history = (here.transaction, here.move), self.hashes_before(self.block.header)
-        if verdict.rule == Rule.V1:
-            maker = maker_before(here, self.archive)
-            return build.prove_v1(self.block, config, seat, None if maker is None else maker.block, history)
-        other = (writer_before if verdict.rule == Rule.V4 else consumer_before)(here, self.archive)
-        early = (other.transaction, other.move)
-        return build.prove_pair(verdict.rule, self.block, config, seat, other.block, early, history)
+    refused = {"what": "refused", "verdict": verdict.as_json(), "line": str(verdict)}
+    try:
+        data = accusation.proof(verdict).encode()
+        verified = verify(data, accusation.head.hash, PyEvmExecutor())
+    except Unprovable as unprovable:
+        return refused | {"why": str(unprovable)}
+    except ProofRejected as rejected:
+        raise Failure(f"internal error: the proof of {verdict} does not verify: {rejected}") from rejected
+    write_whole(target, data)
+    return {
+        "what": "convicted",
+        "rule": verified.rule.name,
+        "proof": str(target),
+        "bytes": len(data),
+        "head": accusation.head.hash,
+        "producer": verified.producer,
+        "verdict": verified.verdict.as_json(),
+        "line": str(verified.verdict),
+    }
 
-    def _parent(self, verdict: Verdict) -> Proof:
-        header = self.block.header
-        parent = self.validator.header(header.number - 1)
-        if parent is None:
-            raise Failure(f"the chain has no block {header.number - 1}")
-        return build.prove_parent(verdict.rule, self.block, self.validator.config, parent, self.hashes_before(header))
 
-    def _codes(self, verdict: Verdict) -> Proof:
-        if verdict.move is not None:
-            here = self._place(verdict)
-            return build.prove_missing_code(self.block, self.validator.config, (here.transaction, here.move))
-        hashes = [keccak256(code) for code in self.block.codes]
-        wrong = [i for i, (code, after) in enumerate(pairwise(hashes)) if code >= after]
-        if not wrong:
-            raise Failure(f"no file shows this: {verdict}")
-        return build.prove_code_order(self.block, self.validator.config, wrong[0])
-
-    def _hashes(self, verdict: Verdict) -> Proof:
-        here, config = self._place(verdict), self.validator.config
-        asked = int.from_bytes(self.block.moves[here.row].slot, "big")
-        source = self._source(asked) if is_header_source(asked, config) else None
-        seat, history = (here.transaction, here.move), self.hashes_before(self.block.header)
-        return build.prove_b5(self.block, config, seat, source, history, self.validator.ancestors)
-
-    def _source(self, asked: int) -> Header | None:
-        """The header that shows the hash of block `asked`: the one after it, if it is before the accused block."""
-        return self.validator.header(asked + 1) if asked + 1 < self.block.header.number else None
-
-    def _place(self, verdict: Verdict) -> Place:
-        if verdict.transaction is None or verdict.move is None:
-            raise Failure(f"no move shows this: {verdict}")
-        if not 0 <= verdict.transaction < len(self.block.leaves):
-            raise IndexError(verdict.transaction)
-        leaf = self.block.leaves[verdict.transaction]
-        if not 0 <= verdict.move < leaf.consumes + leaf.references:
-            raise IndexError(verdict.move)
-        return Place(self.block, verdict.transaction, verdict.move)
+def _line(row: dict[str, Any]) -> str:
+    """What became of a file, in words."""
+    name = f"block {row['number']}" if "number" in row else row["file"]
+    if row["what"] == "convicted":
+        return (
+            f"{name} is invalid: {row['line']}\n  {row['proof']} ({row['bytes']} bytes) proves to anyone that its "
+            f"producer {hexed(row['producer'])} broke rule {row['rule']}; "
+            f"manaflow verify-proof {row['proof']} --head {hexed(row['head'])}"
+        )
+    if row["what"] == "refused":
+        return f"{name} is refused: {row['line']}\n  {row['why']}"
+    if row["what"] == "passed":
+        return f"{name} is passed over: {row['why']}"
+    return f"{name} is in the chain already" if row["what"] == "known" else f"{name} is valid: imported"

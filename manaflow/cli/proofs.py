@@ -41,13 +41,14 @@ def prove(
     The block follows the head of the state directory, or is in its chain (imported in mode moves, say). The proof is
     verified by py-evm before it is written; verify-proof then needs nothing but the file and a block's hash.
     """
-    from manaflow.cli.challenge import Challenge
+    from manaflow.fraudproof.challenge import Accusation
     from manaflow.validator.validator import Mode, Validator
+    from manaflow.validator.witness import Witness
 
     block = read_block(file)
     started = time.perf_counter()
-    with Validator.open(state, mode=Mode.EXECUTE) as validator, validator.archive() as archive:
-        challenge = Challenge(validator, archive, block)
+    with Validator.open(state, mode=Mode.EXECUTE) as validator:
+        challenge = Accusation(Witness(validator), block)
         verdict = _named(rule, transaction, move) if rule != AUTO else challenge.verdict()
         if verdict is None:
             raise Failure(f"block {block.header.number} breaks no rule: there is nothing to prove")

@@ -19,11 +19,7 @@ from manaflow.cli.chain import ChainFiles, load_chain
 from manaflow.cli.options import Engine, Json
 from manaflow.cli.output import naming, progress, show
 from manaflow.errors import Verdict
-from manaflow.evm.envelopes import decode_envelopes
-from manaflow.moves.block import Block
 from manaflow.moves.columns import U8
-from manaflow.rules.config import ChainConfig
-from manaflow.rules.system import expected_system_leaves
 
 Seat = tuple[int, int]
 """(place of the block among the chain's, transaction)."""
@@ -131,17 +127,9 @@ def _ordered(chain: ChainFiles, order: Order, seed: int, sample: int | None) -> 
     return seats[::-1] if order is Order.REVERSE else seats
 
 
-def senders_of(config: ChainConfig, block: Block) -> U8:
-    """uint8[t, 20]: who signed each transaction, zeros for system transactions."""
-    opening, _ = expected_system_leaves(config, block.header, block.withdrawals)
-    senders = np.zeros((len(block.leaves), 20), np.uint8)
-    senders[len(opening) : len(opening) + len(block.envelopes)] = decode_envelopes(block.envelopes).sender
-    return senders
-
-
 def _run_revm(chain: ChainFiles, seats: Sequence[Seat], threads: int) -> Iterator[tuple[int, Verdict | None]]:
     """Block by block in the order of first mention; within a block in the order of the seats, over all threads."""
-    from manaflow.validator.execution import BlockExecution
+    from manaflow.validator.execution import BlockExecution, senders_of
 
     execution = BlockExecution(chain.config, threads)
     for i in dict.fromkeys(i for i, _ in seats):
@@ -175,7 +163,7 @@ class _PyEvmJudge:
         self.senders: dict[int, U8] = {}
 
     def __call__(self, seat: Seat) -> tuple[int, Verdict | None]:
-        from manaflow.validator.execution import judge_alone
+        from manaflow.validator.execution import judge_alone, senders_of
 
         i, t = seat
         block = self.chain.blocks[i]

@@ -8,17 +8,15 @@ from itertools import pairwise
 
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import (
-    MOVE_BYTES,
-    WITHDRAWAL_BYTES,
+from manaflow.fraudproof.evidence import (
     HeaderEvidence,
     ItemEvidence,
     LeafEvidence,
     MoveEvidence,
     PlacedEvidence,
-    Proof,
     TransactionEvidence,
 )
+from manaflow.fraudproof.format import MOVE_BYTES, WITHDRAWAL_BYTES, Proof
 from manaflow.moves import trees
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
@@ -51,7 +49,8 @@ def authenticate_header(proof: Proof, trusted_head: bytes) -> Accused:
         what = "accused block" if proof.head is None else "head in the file"
         raise ProofRejected(f"the {what} is not the trusted head 0x{trusted_head.hex()}")
     header, head = _decode_header(proof.header), _decode_header(top)
-    if not hashlib.sha256(proof.config).digest() == header.config == head.config:
+    named = {header.config, head.config} if proof.rule != Rule.B2 else set()  # B2 compares it: the parent names it
+    if named - {hashlib.sha256(proof.config).digest()}:
         raise ProofRejected("the config is not the one that the headers name")
     try:
         config = ChainConfig.decode(proof.config)

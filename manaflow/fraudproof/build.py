@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from manaflow.errors import Rule
-from manaflow.fraudproof.format import (
+from manaflow.fraudproof.evidence import (
     CodesEvidence,
     Evidence,
     HashesEvidence,
@@ -24,9 +24,9 @@ from manaflow.fraudproof.format import (
     MovesEvidence,
     ParentEvidence,
     PlacedEvidence,
-    Proof,
     TransactionEvidence,
 )
+from manaflow.fraudproof.format import Proof
 from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.hashing import keccak256
@@ -67,8 +67,8 @@ def prove_transaction(
     encoded = b"".join(move.encode() for move in moves)
     needs_withdrawals = rule == Rule.B8 or (rule == Rule.M6 and not envelope)
     paid = b"".join(w.encode() for w in block.withdrawals) if needs_withdrawals else b""
-    evidence = TransactionEvidence(_leaf(block, transaction), envelope, encoded, used, paid)
-    return _proof(rule, block, config, evidence)
+    evidence = TransactionEvidence(leaf_evidence(block, transaction), envelope, encoded, used, paid)
+    return proof_of(rule, block, config, evidence)
 
 
 def prove_v1(
@@ -77,10 +77,10 @@ def prove_v1(
     """V1: a move whose cell, made in block `maker`, has another location or value; None: it is not born yet."""
     placed = _placed(block, seat)
     if maker is None:
-        return _proof(Rule.V1, block, config, MovesEvidence(placed, None, None))
+        return proof_of(Rule.V1, block, config, MovesEvidence(placed, None, None))
     source = _seat_of_cell(maker, _moves_of(block, seat[0])[seat[1]].number)
     evidence = MovesEvidence(placed, _old(block, maker, config, history), _placed(maker, source))
-    return _proof(Rule.V1, block, config, evidence)
+    return proof_of(Rule.V1, block, config, evidence)
 
 
 def prove_v2(
@@ -101,7 +101,7 @@ def prove_pair(
 ) -> Proof:
     """V2, V3 or V4: the move at `late` in the accused block comes after what `early` in block `other` did."""
     evidence = MovesEvidence(_placed(block, late), _old(block, other, config, history), _placed(other, early))
-    return _proof(rule, block, config, evidence)
+    return proof_of(rule, block, config, evidence)
 
 
 def prove_parent(rule: Rule, block: Block, config: ChainConfig, parent: Header, history: Sequence[bytes] = ()) -> Proof:
@@ -113,17 +113,17 @@ def prove_parent(rule: Rule, block: Block, config: ChainConfig, parent: Header, 
     for block_hash in history[:-1] if rule == Rule.B6 else ():
         frontier.append(trees.leaf_hash(block_hash))
     evidence = ParentEvidence(HeaderEvidence(parent.encode(), path), tuple(frontier.peaks))
-    return _proof(rule, block, config, evidence)
+    return proof_of(rule, block, config, evidence)
 
 
 def prove_b3(block: Block, config: ChainConfig, transaction: int | None) -> Proof:
     """B3: totals that do not follow from a leaf to the next, or to the header's. None: from the header to leaf 0."""
     count = len(block.leaves)
-    first = None if transaction is None else _leaf(block, transaction)
+    first = None if transaction is None else leaf_evidence(block, transaction)
     following = 0 if transaction is None else transaction + 1
-    after = _leaf(block, following) if following < count else None
+    after = leaf_evidence(block, following) if following < count else None
     envelope = b"" if transaction is None else _envelope_of(block, transaction)
-    return _proof(Rule.B3, block, config, LeavesEvidence(first, after, envelope))
+    return proof_of(Rule.B3, block, config, LeavesEvidence(first, after, envelope))
 
 
 def prove_missing_code(block: Block, config: ChainConfig, seat: Seat) -> Proof:
@@ -132,13 +132,13 @@ def prove_missing_code(block: Block, config: ChainConfig, seat: Seat) -> Proof:
     wanted = _moves_of(block, seat[0])[seat[1]].next
     at = bisect.bisect_left(items, wanted)
     evidence = CodesEvidence(_placed(block, seat), *_around(items, at))
-    return _proof(Rule.B4, block, config, evidence)
+    return proof_of(Rule.B4, block, config, evidence)
 
 
 def prove_code_order(block: Block, config: ChainConfig, position: int) -> Proof:
     """B4: codes `position` and the next one are out of order."""
     items = [keccak256(code) for code in block.codes]
-    return _proof(Rule.B4, block, config, CodesEvidence(None, _item(items, position), _item(items, position + 1)))
+    return proof_of(Rule.B4, block, config, CodesEvidence(None, _item(items, position), _item(items, position + 1)))
 
 
 def prove_b5(
@@ -164,7 +164,7 @@ def prove_b5(
         old = HeaderEvidence(source.encode(), _history_path(history, position))
     elif not is_header_source(asked, config):
         shown = _ancestors_around(ancestors, asked)
-    return _proof(Rule.B5, block, config, HashesEvidence(_placed(block, seat), old, shown))
+    return proof_of(Rule.B5, block, config, HashesEvidence(_placed(block, seat), old, shown))
 
 
 def _ancestors_around(ancestors: Sequence[tuple[int, bytes]], asked: int) -> tuple[ItemEvidence, ...]:
@@ -196,7 +196,8 @@ def under_head(proof: Proof, head: Header, history: Sequence[bytes]) -> Proof:
     return replace(proof, head=HeaderEvidence(head.encode(), _history_path(history, position)))
 
 
-def _proof(rule: Rule, block: Block, config: ChainConfig, evidence: Evidence) -> Proof:
+def proof_of(rule: Rule, block: Block, config: ChainConfig, evidence: Evidence) -> Proof:
+    """A proof of evidence against a block, which is the trusted head itself."""
     return Proof(rule, config.encode(), None, block.header.encode(), block.signature, evidence)
 
 
@@ -211,7 +212,8 @@ def _old(block: Block, other: Block, config: ChainConfig, history: Sequence[byte
     return HeaderEvidence(other.header.encode(), _history_path(history, position))
 
 
-def _leaf(block: Block, transaction: int) -> LeafEvidence:
+def leaf_evidence(block: Block, transaction: int) -> LeafEvidence:
+    """A leaf of a block and its path."""
     encoded = [row.tobytes() for row in block.leaves.encoded()]
     path = trees.path([trees.leaf_hash(leaf) for leaf in encoded], transaction)
     return LeafEvidence(transaction, encoded[transaction], tuple(path))
@@ -221,7 +223,7 @@ def _placed(block: Block, seat: Seat) -> PlacedEvidence:
     transaction, at = seat
     encoded = [move.encode() for move in _moves_of(block, transaction)]
     path = trees.path([trees.leaf_hash(move) for move in encoded], at)
-    return PlacedEvidence(_leaf(block, transaction), MoveEvidence(at, encoded[at], tuple(path)))
+    return PlacedEvidence(leaf_evidence(block, transaction), MoveEvidence(at, encoded[at], tuple(path)))
 
 
 def _moves_of(block: Block, transaction: int) -> list[Move]:

@@ -4,11 +4,16 @@
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
     evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6), leaves (B3), codes (B4)
                   or hashes (B5)
-    transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty
+    transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty; the leaf
+                  is [] in B8 of a block without leaves
     moves       = [placed, old, other]                      the accused move; the other one, or [] (V1, not born yet)
     parent      = [header, path, peaks]                     path: empty if the parent hash names it; peaks: for B6
-    leaves      = [leaf or [], next leaf or [], envelope]   neighbours, or one [] at an end, or both in an empty block
-    codes       = [placed or [], code or [], next code or []]   the move that needs a code between the two; code: item
+    leaves      = [leaf or [], next leaf or [], envelope, tree or []]   neighbours, or one [] at an end, or both in an
+                  empty block; or a tree and, if it is of moves, its leaf
+    tree        = [which, preimage, [step, ...]]   a node that the tree's count contradicts; step: 1 if that node
+                  is the right child, else 0, and its sibling's hash, from the node up to the root
+    codes       = [placed or [], code or [], next code or [], [[position, code bytes, path], ...]]   the move that
+                  needs a code between the two (code: item); or codes that are too long together
     hashes      = [placed, old, [item, ...]]                the header after the block asked for, or ancestors: items
     item        = [position, bytes, path]                   of the codes tree, or of the config's tree of ancestors
     placed      = [leaf, [position, move, path]]
@@ -30,6 +35,24 @@ import rlp
 
 from manaflow.errors import Failure, Rule
 from manaflow.fraudproof.errors import ProofRejected
+from manaflow.fraudproof.evidence import (
+    CodeEvidence,
+    CodesEvidence,
+    Evidence,
+    HashesEvidence,
+    HeaderEvidence,
+    ItemEvidence,
+    LeafEvidence,
+    LeavesEvidence,
+    MoveEvidence,
+    MovesEvidence,
+    ParentEvidence,
+    Path,
+    PlacedEvidence,
+    TransactionEvidence,
+    Tree,
+    TreeEvidence,
+)
 from manaflow.moves.header import MAX_HEADER_BYTES
 from manaflow.moves.leaf import LEAF_BYTES
 from manaflow.moves.rlp_reader import RlpError, RlpReader
@@ -46,6 +69,10 @@ WITHDRAWAL_BYTES: Final = 44
 ANCESTOR_BYTES: Final = 40
 MAX_CODES: Final = 4096
 """Codes of one proof."""
+MAX_PREIMAGE: Final = 1 + LEAF_BYTES
+"""Bytes of a tree's node: no leaf of ours is longer than a transaction's."""
+STEP_BYTES: Final = 33
+"""A direction and a hash."""
 
 TRANSACTION_RULES: Final = frozenset({
     Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.B8, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
@@ -62,120 +89,6 @@ CODES_RULES: Final = frozenset({Rule.B4})
 HASHES_RULES: Final = frozenset({Rule.B5})
 """Rules that an `e` move and the chain's own hash show broken."""
 PROVABLE: Final = TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES | CODES_RULES | HASHES_RULES
-
-Path = tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderEvidence:
-    """A header and a history path: of its own hash (`old`), or of the accused block's hash under it (`head`)."""
-
-    header: bytes
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class LeafEvidence:
-    """A leaf of a block and its path to the transactions root."""
-
-    position: int
-    leaf: bytes
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class MoveEvidence:
-    """A move of a transaction and its path to the moves root."""
-
-    position: int
-    move: bytes
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedEvidence:
-    """A move where it stands in a block."""
-
-    leaf: LeafEvidence
-    move: MoveEvidence
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionEvidence:
-    """A transaction with everything that its execution depends on."""
-
-    leaf: LeafEvidence
-    envelope: bytes
-    moves: bytes
-    """MOVE_BYTES for each move of the transaction, in order."""
-    codes: tuple[bytes, ...]
-    """By ascending keccak-256."""
-    withdrawals: bytes
-    """WITHDRAWAL_BYTES for each withdrawal of the block, in order (B8, and M6 of the WITHDRAWALS leaf)."""
-
-
-@dataclass(frozen=True, slots=True)
-class MovesEvidence:
-    """The accused move, and the one that contradicts it."""
-
-    placed: PlacedEvidence
-    old: HeaderEvidence | None
-    """The block of `other`; None: the accused one."""
-    other: PlacedEvidence | None
-    """V1: the consume that made the cell, None if it is not born yet. V2 to V4: the earlier move."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParentEvidence:
-    """The accused header's parent, and for B6 the frontier of the parent's history."""
-
-    parent: HeaderEvidence
-    """Its path leads to the accused header's history; empty if the accused header's parent hash names it."""
-    peaks: Path
-
-
-@dataclass(frozen=True, slots=True)
-class LeavesEvidence:
-    """Leaf i and leaf i + 1; without the one before the first, or the one after the last."""
-
-    leaf: LeafEvidence | None
-    after: LeafEvidence | None
-    envelope: bytes
-    """Of `leaf`, if that is a signed transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemEvidence:
-    """An entry of a tree: a code's hash, or number:8 | hash:32 of an ancestor."""
-
-    position: int
-    item: bytes
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class CodesEvidence:
-    """A consume of `c` whose code would stand between two neighbours; or, without it, two neighbours out of order."""
-
-    placed: PlacedEvidence | None
-    code: ItemEvidence | None
-    """None: the missing code would be the first."""
-    after: ItemEvidence | None
-    """None: it would be the last."""
-
-
-@dataclass(frozen=True, slots=True)
-class HashesEvidence:
-    """An `e` move and what the chain knows of the block that it asks for."""
-
-    placed: PlacedEvidence
-    old: HeaderEvidence | None
-    """The header after that block; None if that is the accused one, or the block is older than genesis's parent."""
-    ancestors: tuple[ItemEvidence, ...]
-    """Of a block older than genesis's parent: its entry, or the neighbours between which it is missing."""
-
-
-Evidence = TransactionEvidence | MovesEvidence | ParentEvidence | LeavesEvidence | CodesEvidence | HashesEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +140,10 @@ def _of_evidence(evidence: Evidence) -> list[Any]:
     if isinstance(evidence, ParentEvidence):
         return [*_of_header(evidence.parent), list(evidence.peaks)]
     if isinstance(evidence, LeavesEvidence):
-        return [_of_leaf(evidence.leaf), _of_leaf(evidence.after), evidence.envelope]
+        return [_of_leaf(evidence.leaf), _of_leaf(evidence.after), evidence.envelope, _of_tree(evidence.tree)]
     if isinstance(evidence, CodesEvidence):
-        return [_of_placed(evidence.placed), _of_item(evidence.code), _of_item(evidence.after)]
+        shown = [[code.position, code.code, list(code.path)] for code in evidence.codes]
+        return [_of_placed(evidence.placed), _of_item(evidence.code), _of_item(evidence.after), shown]
     return [_of_placed(evidence.placed), _of_header(evidence.old), [_of_item(item) for item in evidence.ancestors]]
 
 
@@ -239,6 +153,10 @@ def _of_header(evidence: HeaderEvidence | None) -> list[Any]:
 
 def _of_leaf(evidence: LeafEvidence | None) -> list[Any]:
     return [evidence.position, evidence.leaf, list(evidence.path)] if evidence else []
+
+
+def _of_tree(evidence: TreeEvidence | None) -> list[Any]:
+    return [int(evidence.tree), evidence.preimage, list(evidence.steps)] if evidence else []
 
 
 def _of_item(evidence: ItemEvidence | None) -> list[Any]:
@@ -320,7 +238,8 @@ def _read_placed(items: RlpReader) -> PlacedEvidence:
 
 
 def _read_transaction(items: RlpReader) -> TransactionEvidence:
-    leaf = _read_leaf(items.items("leaf"))
+    inner = items.items("leaf")
+    leaf = _read_leaf(inner) if inner.more else None
     envelope, moves = items.string("envelope"), _read_rows(items, "moves", MOVE_BYTES)
     codes = _read_codes(items)
     return TransactionEvidence(leaf, envelope, moves, codes, _read_rows(items, "withdrawals", WITHDRAWAL_BYTES))
@@ -360,7 +279,22 @@ def _read_leaves(items: RlpReader) -> LeavesEvidence:
     first, second = items.items("leaf"), items.items("next leaf")
     leaf = _read_leaf(first) if first.more else None
     after = _read_leaf(second) if second.more else None
-    return LeavesEvidence(leaf, after, items.string("envelope"))
+    envelope, third = items.string("envelope"), items.items("tree")
+    return LeavesEvidence(leaf, after, envelope, _read_tree(third) if third.more else None)
+
+
+def _read_tree(items: RlpReader) -> TreeEvidence:
+    number = items.integer("tree", 1)
+    if number not in set(Tree):
+        raise RlpError(f"tree: {number} is none")
+    preimage, inner = _bounded(items, "preimage", MAX_PREIMAGE), items.items("steps")
+    steps: list[bytes] = []
+    while inner.more:
+        if len(steps) == MAX_PATH:
+            raise RlpError(f"steps: more than {MAX_PATH}")
+        steps.append(inner.fixed("step", STEP_BYTES))
+    items.finish("tree")
+    return TreeEvidence(Tree(number), preimage, tuple(steps))
 
 
 def _read_item(items: RlpReader, width: int) -> ItemEvidence:
@@ -375,7 +309,19 @@ def _read_codes_evidence(items: RlpReader) -> CodesEvidence:
         _read_placed(first) if first.more else None,
         _read_item(second, 32) if second.more else None,
         _read_item(third, 32) if third.more else None,
+        _read_code_bytes(items.items("code bytes")),
     )
+
+
+def _read_code_bytes(items: RlpReader) -> tuple[CodeEvidence, ...]:
+    codes: list[CodeEvidence] = []
+    while items.more:
+        if len(codes) == MAX_CODES:
+            raise RlpError(f"codes: more than {MAX_CODES}")
+        inner = items.items("code")
+        codes.append(CodeEvidence(inner.integer("position", 6), inner.string("code"), _read_path(inner)))
+        inner.finish("code and path")
+    return tuple(codes)
 
 
 def _read_hashes(items: RlpReader) -> HashesEvidence:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from manaflow.errors import Rule, Verdict
 from manaflow.fraudproof.authenticate import Accused, authenticate_leaf, authenticate_parent
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import LeafEvidence, LeavesEvidence, ParentEvidence
+from manaflow.fraudproof.evidence import LeafEvidence, LeavesEvidence, ParentEvidence, Tree, TreeEvidence
+from manaflow.fraudproof.format import STEP_BYTES
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
-from manaflow.moves.trees import Frontier
+from manaflow.moves.trees import Frontier, node_hash, split
 from manaflow.rules.config import Profile
 from manaflow.rules.headers import check_b2, check_b6
-from manaflow.rules.leaves import check_b3_empty, check_b3_first, check_b3_last, check_b3_pair, compute_fees_added
+from manaflow.rules.leaves import (
+    check_b3_empty,
+    check_b3_first,
+    check_b3_last,
+    check_b3_node,
+    check_b3_pair,
+    compute_fees_added,
+)
 
 
 def judge_parent(rule: Rule, accused: Accused, evidence: ParentEvidence) -> None:
@@ -21,6 +31,8 @@ def judge_parent(rule: Rule, accused: Accused, evidence: ParentEvidence) -> None
     if rule == Rule.B2:
         if evidence.peaks:
             raise ProofRejected("B2 needs no frontier")
+        if parent.config != accused.config.hash:
+            raise ProofRejected("the config is not the one that the parent names")
         check_b2(parent, accused.header, accused.config)
         return
     try:
@@ -32,6 +44,9 @@ def judge_parent(rule: Rule, accused: Accused, evidence: ParentEvidence) -> None
 
 def judge_leaves(accused: Accused, evidence: LeavesEvidence) -> None:
     """B3. Raises its Verdict, or ProofRejected for evidence that is not the chain's."""
+    if evidence.tree is not None:
+        _judge_tree(accused, evidence, evidence.tree)
+        return
     if evidence.leaf is None:
         if evidence.envelope:
             raise ProofRejected("an envelope without its leaf")
@@ -41,6 +56,46 @@ def judge_leaves(accused: Accused, evidence: LeavesEvidence) -> None:
         _judge_after(accused, evidence.leaf, evidence.after, evidence.envelope)
     except Verdict as verdict:
         raise verdict.at(evidence.leaf.position) from None
+
+
+def _judge_tree(accused: Accused, evidence: LeavesEvidence, tree: TreeEvidence) -> None:
+    """A node that cannot stand in a tree of the declared count."""
+    if evidence.after is not None or evidence.envelope or (evidence.leaf is not None) != (tree.tree == Tree.MOVES):
+        raise ProofRejected("more or less than a tree's count needs")
+    count, root = _declared(accused, evidence.leaf, tree.tree)
+    node = hashlib.sha256(tree.preimage).digest()
+    for step in tree.steps:
+        if len(step) != STEP_BYTES or step[0] > 1:
+            raise ProofRejected("a step of the tree is neither from the left nor from the right")
+        node = node_hash(step[1:], node) if step[0] else node_hash(node, step[1:])
+    if node != root:
+        raise ProofRejected("the node is not in the tree")
+    try:
+        check_b3_node(_size_at(count, tree.steps), tree.preimage)
+    except ValueError as error:
+        raise ProofRejected(str(error)) from error
+    except Verdict as verdict:
+        raise verdict.at(None if evidence.leaf is None else evidence.leaf.position) from None
+
+
+def _declared(accused: Accused, evidence: LeafEvidence | None, tree: Tree) -> tuple[int, bytes]:
+    """How many leaves the tree says it has, and its root."""
+    header = accused.header
+    if evidence is not None:
+        leaf = authenticate_leaf(header, evidence)
+        return leaf.consumes + leaf.references, leaf.moves_root
+    if tree == Tree.CODES:
+        return header.codes, header.codes_root
+    return header.transactions, header.transactions_root
+
+
+def _size_at(count: int, steps: tuple[bytes, ...]) -> int:
+    """How many leaves stand below the place that the steps, from there to the root, lead to."""
+    for step in reversed(steps):
+        if count < 2:
+            raise ProofRejected("the steps go on below where the count puts a leaf")
+        count = count - split(count) if step[0] else split(count)
+    return count
 
 
 def _judge_start(accused: Accused, first: LeafEvidence | None) -> None:

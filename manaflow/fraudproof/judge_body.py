@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from manaflow.errors import Verdict
 from manaflow.fraudproof.authenticate import Accused, authenticate_item, authenticate_old, authenticate_placed
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import CodesEvidence, HashesEvidence, ItemEvidence
+from manaflow.fraudproof.evidence import CodesEvidence, HashesEvidence, ItemEvidence
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mark
-from manaflow.rules.bodies import HASH_WINDOW, check_b4, check_b4_order, check_b5_move, is_header_source
+from manaflow.rules.bodies import (
+    HASH_WINDOW,
+    check_b4,
+    check_b4_order,
+    check_b4_size,
+    check_b5_move,
+    is_header_source,
+)
 from manaflow.rules.moves import value_of
 
 
 def judge_codes(accused: Accused, evidence: CodesEvidence) -> None:
     """B4. Raises its Verdict, or ProofRejected for evidence that is not the block's."""
+    if evidence.codes:
+        _judge_size(accused, evidence)
+        return
     header = accused.header
     shown = [item for item in (evidence.code, evidence.after) if item is not None]
     hashes = [authenticate_item(item, header.codes, header.codes_root) for item in shown]
@@ -30,6 +42,19 @@ def judge_codes(accused: Accused, evidence: CodesEvidence) -> None:
     except Verdict as verdict:
         verdict.transaction, verdict.move = placed.place[1:]
         raise
+
+
+def _judge_size(accused: Accused, evidence: CodesEvidence) -> None:
+    """Codes that are too long together, each of them once."""
+    header, codes = accused.header, evidence.codes
+    if (evidence.placed, evidence.code, evidence.after) != (None, None, None):
+        raise ProofRejected("codes that are too long need nothing else")
+    if any(a.position >= b.position for a, b in pairwise(codes)):
+        raise ProofRejected("the codes are out of order")
+    for code in codes:
+        item = ItemEvidence(code.position, keccak256(code.code), code.path)
+        authenticate_item(item, header.codes, header.codes_root)
+    check_b4_size(header, sum(len(code.code) for code in codes))
 
 
 def _check_gap(low: ItemEvidence | None, high: ItemEvidence | None, wanted: bytes, count: int, what: str) -> None:

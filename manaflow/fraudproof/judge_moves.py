@@ -7,7 +7,7 @@ from typing import Final
 from manaflow.errors import Rule, Verdict
 from manaflow.fraudproof.authenticate import Accused, authenticate_old, authenticate_placed
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import MovesEvidence
+from manaflow.fraudproof.evidence import MovesEvidence
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import Move
 from manaflow.rules.state import Placed, check_v1, check_v2, check_v3, check_v4

@@ -16,7 +16,7 @@ from manaflow.fraudproof.authenticate import (
     authenticate_withdrawals,
 )
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import TransactionEvidence
+from manaflow.fraudproof.evidence import TransactionEvidence
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
 from manaflow.moves.marks import MAX_NONCE, Mark, Move
@@ -38,7 +38,7 @@ from manaflow.rules.moves import (
     value_of,
 )
 from manaflow.rules.signing import check_b8_masks, check_s1
-from manaflow.rules.system import check_b8_place
+from manaflow.rules.system import check_b8_empty, check_b8_place
 
 _EXECUTION_RULES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
 
@@ -47,6 +47,9 @@ def judge_transaction(
     rule: Rule, accused: Accused, evidence: TransactionEvidence, executor: Executor, max_gas: int
 ) -> None:
     """M, S1, B8 and X. Raises the rule's Verdict, or ProofRejected for evidence that is not the chain's."""
+    if evidence.leaf is None:
+        _judge_empty(rule, accused, evidence)
+        return
     leaf = authenticate_leaf(accused.header, evidence.leaf)
     moves = authenticate_moves(leaf, evidence)
     codes = authenticate_codes(moves, evidence.codes)
@@ -59,7 +62,7 @@ def judge_transaction(
         if rule in _EXECUTION_RULES:
             _judge_execution(accused, leaf, moves, evidence.envelope, codes, executor, max_gas)
         elif is_system:
-            _judge_system(accused, leaf, moves, evidence)
+            _judge_system(accused, leaf, evidence.leaf.position, moves, evidence.withdrawals)
         else:
             _judge_alone(rule, accused, leaf, moves, evidence.envelope)
     except Verdict as verdict:
@@ -82,11 +85,19 @@ def _judge_alone(rule: Rule, accused: Accused, leaf: Leaf, moves: list[Move], en
         _judge_signed(rule, accused, leaf, moves, envelope)
 
 
-def _judge_system(accused: Accused, leaf: Leaf, moves: list[Move], evidence: TransactionEvidence) -> None:
-    """B8, and M6 of a system transaction. The withdrawals are the header's."""
+def _judge_empty(rule: Rule, accused: Accused, evidence: TransactionEvidence) -> None:
+    """B8 of a block without leaves. The withdrawals are the header's."""
+    if rule != Rule.B8 or accused.header.transactions or evidence.envelope or evidence.moves or evidence.codes:
+        raise ProofRejected("the leaf is missing")
+    withdrawals = authenticate_withdrawals(accused.header, evidence.withdrawals)
+    check_b8_empty(accused.config, accused.header, withdrawals)
+
+
+def _judge_system(accused: Accused, leaf: Leaf, place: int, moves: list[Move], paid: bytes) -> None:
+    """B8, and M6 of a system transaction. `paid`: the withdrawals, which are the header's."""
     header = accused.header
-    withdrawals = authenticate_withdrawals(header, evidence.withdrawals)
-    kind = check_b8_place(accused.config, header, evidence.leaf.position, leaf, withdrawals)
+    withdrawals = authenticate_withdrawals(header, paid)
+    kind = check_b8_place(accused.config, header, place, leaf, withdrawals)
     if kind is None:
         return
     check_b8_masks(moves)

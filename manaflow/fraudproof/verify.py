@@ -9,15 +9,15 @@ from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.executor import Executor
 from manaflow.fraudproof.authenticate import Accused, authenticate_header
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import (
+from manaflow.fraudproof.evidence import (
     CodesEvidence,
     Evidence,
     HashesEvidence,
     LeavesEvidence,
     MovesEvidence,
     ParentEvidence,
-    Proof,
 )
+from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.judge_block import judge_leaves, judge_parent
 from manaflow.fraudproof.judge_body import judge_codes, judge_hashes
 from manaflow.fraudproof.judge_moves import judge_moves

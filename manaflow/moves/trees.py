@@ -35,6 +35,11 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return root_of_hashes([leaf_hash(leaf) for leaf in leaves])
 
 
+def split(count: int) -> int:
+    """How many leaves the left subtree of a tree of `count` > 1 leaves has: the largest power of two below `count`."""
+    return 1 << ((count - 1).bit_length() - 1)
+
+
 def path(hashes: Sequence[bytes], position: int) -> list[bytes]:
     """Sibling hashes from leaf `position` up to the root over `hashes` (RFC 6962, 2.1.1)."""
     if not 0 <= position < len(hashes):

@@ -37,9 +37,14 @@ def check_b4_order(hashes: Sequence[bytes]) -> None:
             raise Verdict(Rule.B4, f"code {i} is out of order", expected="ascending hashes", actual=hashes[i])
 
 
+def most_code_bytes(header: Header) -> int:
+    """B4's bound on the bytes of all codes of a body."""
+    return header.gas_limit // CODE_GAS_PER_BYTE + MAX_CODE_BYTES
+
+
 def check_b4_size(header: Header, total: int) -> None:
     """B4: the codes of a body are bounded in bytes. Genesis is exempt."""
-    most = header.gas_limit // CODE_GAS_PER_BYTE + MAX_CODE_BYTES
+    most = most_code_bytes(header)
     if total > most:
         raise Verdict(Rule.B4, "bytes of code in the body", expected=f"at most {most}", actual=total)
 

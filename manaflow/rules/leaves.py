@@ -59,6 +59,18 @@ def check_b3_counts(header: Header, leaves: int, codes: int) -> None:
     _equal("number of codes", header.codes, codes)
 
 
+def check_b3_node(size: int, preimage: bytes) -> None:
+    """B3: where a tree's declared count demands `size` leaves (0: an empty tree), no node of another kind stands.
+
+    preimage: what the node there is the SHA-256 of: 0x00 | leaf, 0x01 | left | right, or nothing (RFC 6962).
+    """
+    kinds = {b"": "nothing", b"\0": "a leaf", b"\1": "an inner node"}
+    shown = kinds.get(preimage[:1])
+    if shown is None:
+        raise ValueError("neither a leaf, nor an inner node, nor an empty tree")
+    _equal("node of a tree by its count", kinds[(b"", b"\0", b"\1")[min(size, 2)]], shown)
+
+
 def check_b3_moves(leaf: Leaf, moves: int) -> None:
     """B3: a transaction's tree has as many moves as its leaf counts."""
     _equal("number of moves", leaf.consumes + leaf.references, moves)

@@ -94,6 +94,13 @@ def check_b8_place(
     return kind
 
 
+def check_b8_empty(config: ChainConfig, header: Header, withdrawals: Sequence[Withdrawal]) -> None:
+    """B8 of a block without leaves: none of its own must be there. withdrawals: those of the withdrawals root."""
+    opening, closing = expected_system_leaves(config, header, withdrawals)
+    if opening or closing:
+        raise Verdict(Rule.B8, "number of leaves", expected=len(opening) + len(closing), actual=0)
+
+
 def check_b8_leaf(leaf: Leaf, kind: SystemKind, txid: bytes, place: int) -> None:
     """B8: the leaf at `place` is the system transaction's: its txid, status 1, no gas, no logs."""
     what = kind.name.lower().replace("_", " ")

@@ -9,6 +9,7 @@ import numpy as np
 from manaflow._native import NOT_EXECUTED, Codes
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.calls import calls_of
+from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
 from manaflow.evm.executor import Executor, Job, SystemCall
 from manaflow.evm.isolated import execute_alone, job_of
@@ -84,6 +85,14 @@ class BlockExecution:
             return code_of(code_hash) if found is None else found
 
         return known
+
+
+def senders_of(config: ChainConfig, block: Block) -> U8:
+    """uint8[t, 20]: who signed each transaction of a block that fulfils B8; zeros for system transactions."""
+    opening, _ = expected_system_leaves(config, block.header, block.withdrawals)
+    senders = np.zeros((len(block.leaves), 20), np.uint8)
+    senders[len(opening) : len(opening) + len(block.envelopes)] = decode_envelopes(block.envelopes).sender
+    return senders
 
 
 def kinds_of(config: ChainConfig, block: Block) -> list[SystemKind | None]:

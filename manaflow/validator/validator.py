@@ -24,7 +24,7 @@ from manaflow.rules.config import ChainConfig
 from manaflow.validator.archive import Archive, Canonical
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
-from manaflow.validator.execution import BlockExecution
+from manaflow.validator.execution import BlockExecution, senders_of
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.netting import NetEffect
@@ -216,6 +216,10 @@ class Validator:
         with self._store.read() as txn:
             self._check_state(txn, checked)
             self._check_execution(txn, checked)
+
+    def judge_execution(self, block: Block) -> None:
+        """X0 to X4 of a block that fulfils every other rule, in any mode. Raises Verdict, or Failure."""
+        self._execution.check(block, senders_of(self.config, block), self.code)
 
     def _decode(self, data: bytes) -> Block:
         """B1; a header that does not follow, or that no producer signed, is refused before its body is unpacked."""

@@ -11,7 +11,8 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.fraudproof.build import prove_b3, prove_parent, prove_transaction
-from manaflow.fraudproof.format import HeaderEvidence, LeavesEvidence, ParentEvidence, Proof
+from manaflow.fraudproof.evidence import HeaderEvidence, LeavesEvidence, ParentEvidence
+from manaflow.fraudproof.format import Proof
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.leaf import SystemKind, system_txid

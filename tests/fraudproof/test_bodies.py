@@ -9,7 +9,8 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.fraudproof.build import prove_b5, prove_code_order, prove_missing_code
-from manaflow.fraudproof.format import CodesEvidence, Proof
+from manaflow.fraudproof.evidence import CodesEvidence
+from manaflow.fraudproof.format import Proof
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.hashing import keccak256

@@ -28,7 +28,8 @@ from manaflow.fraudproof.build import (
     under_head,
 )
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import MAGIC, MAX_PATH, MAX_PROOF_BYTES, Proof, TransactionEvidence
+from manaflow.fraudproof.evidence import TransactionEvidence
+from manaflow.fraudproof.format import MAGIC, MAX_PATH, MAX_PROOF_BYTES, Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.moves import trees
 from manaflow.moves.block import Block

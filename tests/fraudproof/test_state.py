@@ -9,7 +9,8 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.fraudproof.build import Seat, prove_execution, prove_pair, prove_v1, prove_v2, under_head
-from manaflow.fraudproof.format import HeaderEvidence, MovesEvidence, Proof
+from manaflow.fraudproof.evidence import HeaderEvidence, MovesEvidence
+from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.moves import trees
 from manaflow.moves.block import Block

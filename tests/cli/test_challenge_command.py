@@ -1,0 +1,87 @@
+"""`manaflow challenge`: a folder in which one of the blocks lies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from manaflow.cli import challenge as module
+from tests.cli.conftest import Ran
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def folder(chain: Path, tmp_path: Path, manaflow: Command) -> Path:
+    """The second block, and a lie about it that comes first."""
+    made = tmp_path / "blocks"
+    made.mkdir()
+    shutil.copy(chain / "2971845.mana", made)
+    lie = ("--transaction", 5, "--field", "next", "--out", made / "1.mana")
+    assert manaflow("tamper", chain / "2971845.mana", *lie).code == 0
+    return made
+
+
+def test_lies_are_proved_and_honest_blocks_imported(folder: Path, first: Path, manaflow: Command) -> None:
+    ran = manaflow("challenge", folder, "--state", first, "--out", folder / "proofs", "--json")
+    assert ran.code == 1
+    lie, honest = ran.json["blocks"]
+    assert (lie["what"], lie["rule"], lie["proof"]) == ("convicted", "X2", str(folder / "proofs" / "1.proof"))
+    assert honest["what"] == "imported"
+    assert ran.json["head"]["number"] == 2971845
+    assert manaflow("verify-proof", lie["proof"], "--head", lie["head"]).code == 0
+
+
+def test_in_words(folder: Path, first: Path, manaflow: Command) -> None:
+    ran = manaflow("challenge", folder, "--state", first)
+    assert ran.code == 1
+    assert "proves to anyone that its producer 0x" in ran.out
+    assert "block 2971845 is valid: imported" in ran.out
+    (folder / "1.mana").unlink()
+    ran = manaflow("challenge", folder, "--state", first)
+    assert (ran.code, "block 2971845 is in the chain already" in ran.out) == (0, True)
+
+
+def test_what_no_file_can_prove_is_said(folder: Path, chain: Path, first: Path, manaflow: Command) -> None:
+    (folder / "1.mana").write_bytes(b"MANA no block")
+    ran = manaflow("challenge", folder, "--state", first, "--json")
+    assert ran.code == 1
+    assert [row["what"] for row in ran.json["blocks"]] == ["refused", "imported"]
+    assert "no block" in ran.json["blocks"][0]["why"]
+    assert ran.json["proofs"] == []
+
+
+def test_blocks_that_do_not_follow_are_passed_over(chain: Path, state: Path, manaflow: Command) -> None:
+    assert manaflow("undo", "--state", state, "--count", 2).code == 0
+    ran = manaflow("challenge", chain / "2971845.mana", "--state", state, "--json")
+    assert (ran.code, ran.json["blocks"][0]["what"]) == (0, "passed")
+
+
+def test_a_lie_taken_in_mode_moves_is_proved_under_the_head(folder: Path, first: Path, manaflow: Command) -> None:
+    assert manaflow("import", folder / "1.mana", "--state", first).code == 0
+    (folder / "2971845.mana").unlink()
+    row = manaflow("challenge", folder, "--state", first, "--json").json["blocks"][0]
+    assert (row["what"], row["head"]) == ("convicted", row["hash"])
+
+
+def test_watching_sees_what_comes_later(
+    folder: Path, first: Path, tmp_path: Path, manaflow: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = folder / "2971845.mana"
+    honest.rename(tmp_path / "later.mana")
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 1:
+            (tmp_path / "later.mana").rename(honest)
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.time, "sleep", nap)
+    ran = manaflow("challenge", folder, "--state", first, "--watch")
+    assert ran.code == 1
+    assert ran.out.index("1.proof") < ran.out.index("valid: imported")
