@@ -14,14 +14,15 @@ import pytest
 from tests.conftest import ROOT
 
 ROOMS = (
-    "_native", "moves", "rules", "evm", "validator", "coordinator", "fraudproof", "conformance", "wallet", "node",
-    "cli",
+    "_native", "moves", "light", "rules", "evm", "validator", "coordinator", "fraudproof", "conformance", "wallet",
+    "node", "cli",
 )  # fmt: skip
 """A room may import itself and those before it; manaflow.errors is free to all."""
 
 WITHOUT_NATIVE = (
     "manaflow.errors",
     "manaflow.moves",
+    "manaflow.light",
     "manaflow.rules",
     "manaflow.evm.executor",
     "manaflow.evm.validity",
@@ -32,7 +33,7 @@ WITHOUT_NATIVE = (
 )
 """Whoever verifies a fraud proof needs only these, so they must never reach manaflow._native."""
 
-CORE_ROOMS = ("moves", "rules", "evm", "validator", "coordinator", "fraudproof")
+CORE_ROOMS = ("moves", "light", "rules", "evm", "validator", "coordinator", "fraudproof")
 EXCUSED = {
     "manaflow.validator.store": {"threading"},  # one writer at a time, and readers that a growing map waits for
     "manaflow.validator.kernels": {"threading"},  # numba's simplest layer runs one parallel kernel at a time

@@ -11,6 +11,7 @@ import typer
 
 from manaflow import __version__
 from manaflow.cli.conformance import conformance
+from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
 from manaflow.cli.proofs import prove, verify_proof
@@ -55,6 +56,12 @@ _COMMANDS: Final[_Commands] = (
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
     ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),
     ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
+    (
+        "prove-inclusion",
+        prove_inclusion,
+        "manaflow prove-inclusion out/chain --transaction 2971845:5 --move 4 --out out/move.inclusion",
+    ),
+    ("verify-inclusion", verify_inclusion, "manaflow verify-inclusion out/move.inclusion --head 0x..."),
     ("conformance", conformance, "manaflow conformance examples/statetests --fork Prague"),
 )
 """Every command and its example."""

@@ -25,3 +25,14 @@ class Engine(StrEnum):
 
     REVM = "revm"
     PYEVM = "pyevm"
+
+
+def block_hash(text: str) -> bytes:
+    """A block's hash from 0x and 64 hex digits. Raises a usage error."""
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise typer.BadParameter(f"{text!r} is no block hash (0x and 64 hex digits)")
+    return value

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from manaflow.errors import Failure, ManaflowError, Undeclared, Verdict
 from manaflow.fraudproof.errors import ProofRejected
+from manaflow.light.inclusion import InclusionRejected
 
 
 class ExitCode(IntEnum):
@@ -84,7 +85,7 @@ def describe(error: Exception) -> tuple[ExitCode, str, dict[str, Any]]:
         return ExitCode.VERDICT, f"refused: {error}", {"verdict": error.as_json()}
     if isinstance(error, Undeclared):
         return ExitCode.VERDICT, f"refused: X1: {error}", {"verdict": {"rule": "X1", "what": str(error)}}
-    if isinstance(error, ProofRejected):
+    if isinstance(error, (ProofRejected, InclusionRejected)):
         return ExitCode.VERDICT, f"rejected: {error}", {"rejected": str(error)}
     if isinstance(error, typer.TyperException):
         what = error.format_message() if hasattr(error, "format_message") else str(error)
