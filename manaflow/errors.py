@@ -2,6 +2,7 @@
 
 ManaflowError
 |-- Verdict      an input breaks a rule: which rule, where, what was expected and what was found
+|-- Convicted    a verified proof has voided the block or an ancestor of it (F1)
 |-- Undeclared   an execution touched a location that its moves do not name (becomes a verdict of X1)
 `-- Failure      the operation failed; it says nothing about the input
     |-- Unsupported   real input that the rules cannot hold (before Paris, an old SELFDESTRUCT, ...)
@@ -107,6 +108,15 @@ class Verdict(ManaflowError):
             value = getattr(self, name)
             fields[name] = None if value is None else _shown(value)
         return fields
+
+
+class Convicted(ManaflowError):
+    """F1: a verified proof has voided block `convicted` (32-byte hash): the refused one, or an ancestor of it."""
+
+    def __init__(self, number: int, block_hash: bytes, convicted: bytes) -> None:
+        self.number, self.block_hash, self.convicted = number, block_hash, convicted
+        whom = "it" if convicted == block_hash else f"its ancestor 0x{convicted.hex()}"
+        super().__init__(f"F1: block {number} (0x{block_hash.hex()}) is void: a verified fraud proof convicts {whom}")
 
 
 class Undeclared(ManaflowError):

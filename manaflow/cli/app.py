@@ -10,11 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from manaflow import __version__
+from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
-from manaflow.cli.proofs import prove, verify_proof
+from manaflow.cli.proofs import apply_proof, prove, verify_proof
 from manaflow.cli.replay import replay
 from manaflow.cli.state import check, head, import_, undo
 from manaflow.cli.tamper import tamper
@@ -55,7 +56,9 @@ _COMMANDS: Final[_Commands] = (
     ("verify", verify, "manaflow verify out/chain --order random --seed 7"),
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
     ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),
+    ("challenge", challenge, "manaflow challenge out/chain --state out/state --out out/proofs"),
     ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
+    ("apply-proof", apply_proof, "manaflow apply-proof out/lie.proof --state out/state"),
     (
         "prove-inclusion",
         prove_inclusion,

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from manaflow.errors import Failure, ManaflowError, Undeclared, Verdict
+from manaflow.errors import Convicted, Failure, ManaflowError, Undeclared, Verdict
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.light.inclusion import InclusionRejected
 
@@ -83,6 +83,9 @@ def describe(error: Exception) -> tuple[ExitCode, str, dict[str, Any]]:
     """Exit code, one line for people, and the fields for machines."""
     if isinstance(error, Verdict):
         return ExitCode.VERDICT, f"refused: {error}", {"verdict": error.as_json()}
+    if isinstance(error, Convicted):
+        void = {"number": error.number, "block": error.block_hash, "by": error.convicted}
+        return ExitCode.VERDICT, f"refused: {error}", {"convicted": void}
     if isinstance(error, Undeclared):
         return ExitCode.VERDICT, f"refused: X1: {error}", {"verdict": {"rule": "X1", "what": str(error)}}
     if isinstance(error, (ProofRejected, InclusionRejected)):

@@ -14,7 +14,7 @@ from manaflow.cli.output import show
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.format import HASHES_RULES, MAX_PROOF_BYTES, MOVES_RULES, PROVABLE, TRANSACTION_RULES
-from manaflow.fraudproof.verify import VerifiedProof
+from manaflow.fraudproof.verify import VerifiedProof, verify_by_both
 from manaflow.fraudproof.verify import verify as verify_bytes
 from manaflow.moves.view import hexed
 
@@ -75,6 +75,7 @@ def verify_proof(
         str, typer.Option(help="Hash of the chain's head that you trust: the accused block or a later one.")
     ],
     engine: Annotated[Engine, typer.Option(help="Which EVM judges X rules.")] = Engine.PYEVM,
+    native: Annotated[bool, typer.Option("--native", help="Ask py-evm and revm: both must agree.")] = False,
     as_json: Json = False,
 ) -> None:
     """Verify a fraud proof from the file and a trusted head's hash alone: no chain, no state.
@@ -83,13 +84,45 @@ def verify_proof(
     """
     trusted = _hash(head)
     started = time.perf_counter()
-    verified = verify_bytes(read_bounded(file, MAX_PROOF_BYTES), trusted, _executor(engine))
-    found = {**_conviction(verified), "engine": engine.value, "seconds": time.perf_counter() - started}
+    data = read_bounded(file, MAX_PROOF_BYTES)
+    if native:
+        verified = verify_by_both(data, trusted, _executor(Engine.PYEVM), _executor(Engine.REVM))
+    else:
+        verified = verify_bytes(data, trusted, _executor(engine))
+    engines = [Engine.PYEVM.value, Engine.REVM.value] if native else [engine.value]
+    found = {**_conviction(verified), "engine": "+".join(engines), "seconds": time.perf_counter() - started}
     lines = [
         f"the proof holds: block {verified.number} is invalid, and so are its descendants",
         f"block hash {hexed(verified.block_hash)}",
         f"sealed by {hexed(verified.producer)}",
         str(verified.verdict),
+    ]
+    show(as_json, found, lines)
+
+
+def apply_proof(
+    file: Annotated[Path, typer.Argument(help="A fraud proof.")],
+    state: State,
+    engine: Annotated[Engine, typer.Option(help="Which EVM judges X rules.")] = Engine.PYEVM,
+    as_json: Json = False,
+) -> None:
+    """Verify a fraud proof, take the chain back to the convicted block's parent, and never take that block again.
+
+    A convicted block that is not in the chain is remembered, too; the proof is kept in the state directory.
+    """
+    from manaflow.fraudproof.consequences import apply_proof
+    from manaflow.validator.validator import Validator
+
+    data = read_bounded(file, MAX_PROOF_BYTES)
+    with Validator.open(state) as validator:
+        conviction = apply_proof(validator, data, _executor(engine))
+        header, head_hash = validator.head
+    verified, undone = conviction.verified, list(conviction.undone)
+    found = {**_conviction(verified), "undone": undone, "head": {"number": header.number, "hash": head_hash}}
+    lines = [
+        f"block {verified.number} is void, and so are its descendants: {verified.verdict}",
+        f"undone: {', '.join(map(str, undone)) or 'nothing, the block was not in the chain'}",
+        f"head: block {header.number}, {hexed(head_hash)}",
     ]
     show(as_json, found, lines)
 

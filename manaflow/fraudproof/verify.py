@@ -8,7 +8,7 @@ from typing import Final
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.executor import Executor
 from manaflow.fraudproof.authenticate import Accused, authenticate_header
-from manaflow.fraudproof.errors import ProofRejected
+from manaflow.fraudproof.errors import EnginesDisagree, ProofRejected
 from manaflow.fraudproof.evidence import (
     CodesEvidence,
     Evidence,
@@ -57,6 +57,34 @@ def verify(data: bytes, trusted_head: bytes, executor: Executor, *, max_gas: int
     except Failure as failure:
         raise ProofRejected(f"the evidence cannot be judged: {failure}") from failure
     raise ProofRejected(f"the evidence breaks no rule: {proof.rule.name} holds")
+
+
+def verify_by_both(
+    data: bytes, trusted_head: bytes, first: Executor, second: Executor, *, max_gas: int = MAX_GAS
+) -> VerifiedProof:
+    """Verify by two engines that must agree, on the verdict and its place. Raises as verify does.
+
+    Raises EnginesDisagree, which convicts nobody, if one convicts and the other does not, or elsewhere.
+    """
+    opinions = [_opinion(data, trusted_head, executor, max_gas) for executor in (first, second)]
+    places = [None if isinstance(o, ProofRejected) else (o.verdict.transaction, o.verdict.move) for o in opinions]
+    if places[0] != places[1]:
+        said = "; ".join(
+            f"{executor.name}: {opinion if isinstance(opinion, ProofRejected) else opinion.verdict}"
+            for executor, opinion in zip((first, second), opinions, strict=True)
+        )
+        raise EnginesDisagree(f"the engines judge the proof differently, which convicts nobody ({said})")
+    opinion = opinions[0]
+    if isinstance(opinion, ProofRejected):
+        raise opinion
+    return opinion
+
+
+def _opinion(data: bytes, trusted_head: bytes, executor: Executor, max_gas: int) -> VerifiedProof | ProofRejected:
+    try:
+        return verify(data, trusted_head, executor, max_gas=max_gas)
+    except ProofRejected as rejected:
+        return rejected
 
 
 def _judge(rule: Rule, accused: Accused, evidence: Evidence, executor: Executor, max_gas: int) -> None:

@@ -58,6 +58,8 @@ class Table(StrEnum):
     """Bucket -> sorted hashes; lags behind memory (checkpoint.py)."""
     RECENT = "recent"
     """Block number -> what the block changed (journal.py)."""
+    CONVICTED = "convicted"
+    """Block hash -> the fraud proof that convicts the block (convictions.py)."""
     META = "meta"
     """Names -> small values: the format, the index's keys, its shape and its tip, and the validator's own."""
 

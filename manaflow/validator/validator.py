@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -24,12 +23,14 @@ from manaflow.rules.config import ChainConfig
 from manaflow.validator.archive import Archive, Canonical
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
+from manaflow.validator.convictions import canonical_number, check_f1, conviction, lowest_convicted, remember
 from manaflow.validator.execution import BlockExecution, senders_of
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.netting import NetEffect
+from manaflow.validator.reports import CheckReport, ImportReport
 from manaflow.validator.shape import Shape
-from manaflow.validator.store import ROOM, Store, Table, Transaction
+from manaflow.validator.store import ROOM, Store, Table, Transaction, number_key
 from manaflow.validator.transactions import Ancestry
 
 _CONFIG, _ANCESTORS = b"chain config", b"chain ancestors"
@@ -47,32 +48,6 @@ class Mode(StrEnum):
     """Also X0 to X4 of every transaction, in parallel, before the commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """A block that is now on disk."""
-
-    number: int
-    hash: bytes
-    transactions: int
-    """Leaves, system transactions included."""
-    moves: int
-    cells: int
-    """Cells that the block makes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """A state directory without faults."""
-
-    blocks: int
-    """Canonical blocks, genesis included."""
-    live: int
-    """Live cells; equal to the number of touched locations."""
-    cells: int
-    """Cells ever made."""
-    codes: int
-
-
 class Validator:
     """One state directory, opened. Use `create` once, then `open`; close it, or use it as a context manager."""
 
@@ -83,6 +58,7 @@ class Validator:
             self.config, self._ancestors = _load_chain(txn)
         self._execution = BlockExecution(self.config, threads)
         self._load()
+        self._finish_conviction()
 
     @classmethod
     def open(cls, path: Path | str, *, mode: Mode | str = Mode.MOVES, threads: int = 0) -> Validator:
@@ -234,8 +210,10 @@ class Validator:
         return Ancestry(self.config, self._head.header, frontier, self._seen)
 
     def _check_follows(self, header: Header) -> None:
-        """The block is for the head. Anything else says nothing of the block."""
+        """The block is for the head, and not void (F1). Another parent says nothing of the block."""
         head, block_hash = self._head, header.hash
+        with self._store.read() as txn:
+            check_f1(txn, header)
         if header.parent_hash == head.hash:
             return
         named = f"block {header.number} (0x{block_hash.hex()})"
@@ -299,11 +277,57 @@ class Validator:
 
         Raises Failure for genesis, and for a block that the index's journal no longer holds.
         """
+        return self._undo(None)
+
+    def convict(self, block_hash: bytes, proof: bytes) -> list[int]:
+        """F1: void a block for good, keep the proof, and take the chain back to the block's parent.
+
+        `manaflow.fraudproof.consequences.apply_proof` verifies the proof first. The conviction is in the transaction
+        that takes the first block back; an undo that is cut short after it goes on when the directory is next opened.
+        Returns the numbers of the blocks taken back, last first. Raises Failure for genesis, and for a block that the
+        index's journal no longer holds; then nothing has changed.
+        """
+        with self._store.read() as txn:
+            number = canonical_number(txn, block_hash)
+            if number == self.config.genesis_number:
+                raise Failure("genesis cannot be undone")
+            if number is not None and txn.view(Table.RECENT, number_key(number)) is None:
+                raise Failure(f"block {number} is too old to be undone from the journal; go back to a copy and replay")
+        if number is None:
+            with self._store.write() as txn:
+                remember(txn, block_hash, proof)
+            return []
+        undone = [self._undo((block_hash, proof))]
+        return undone + self._undo_to(number)
+
+    def conviction(self, block_hash: bytes) -> bytes | None:
+        """The proof that convicts a block, as `convict` kept it."""
+        with self._store.read() as txn:
+            return conviction(txn, block_hash)
+
+    def _finish_conviction(self) -> None:
+        """Take back what an undo that was cut short has left of a convicted block's descendants."""
+        with self._store.read() as txn:
+            number = lowest_convicted(txn)
+        if number is not None:
+            self._undo_to(number)
+
+    def _undo_to(self, number: int) -> list[int]:
+        """Take blocks back until `number` is gone."""
+        undone = []
+        while self._head.header.number >= number:
+            undone.append(self._undo(None))
+        return undone
+
+    def _undo(self, convicted: tuple[bytes, bytes] | None) -> int:
+        """Take the head back; in the same transaction remember a conviction (block hash, proof)."""
         head = self._head
         if head.header.number == self.config.genesis_number:
             raise Failure("genesis cannot be undone")
         with self._all_or_nothing():
             with self._store.write() as txn:
+                if convicted is not None:
+                    remember(txn, *convicted)
                 archive = Archive(txn)
                 before = archive.canonical(head.header.number - 1)
                 if before is None:
