@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
-from eth_hash.main import Keccak256
 from eth_hash.backends import pysha3
+from eth_hash.main import Keccak256
 
 from manaflow.moves import trees
 from manaflow.moves.columns import I64, U8, Moves
