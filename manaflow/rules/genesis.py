@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
 from manaflow.moves.marks import MAX_NONCE, ZERO32, Mark, Move
@@ -22,6 +23,9 @@ from manaflow.rules.system import check_b8_leaf
 
 MAX_CONSUMES_PER_PART: Final = 4096
 """Consumes of one genesis transaction, so that a proof of its cells stays small."""
+
+EMPTY_CODE_HASH: Final = keccak256(b"")
+"""Never a value of `c`: 0 stands for no code, and engines would not agree on an account that holds this."""
 
 
 def check_genesis(config: ChainConfig, block: Block) -> None:
@@ -110,6 +114,8 @@ def _check_genesis_move(move: Move, i: int) -> None:
         raise Verdict(Rule.B8, "number of a genesis move", move=i, expected=0, actual=move.number)
     if move.mark == Mark.NONCE and value_of(move.next) > MAX_NONCE:
         raise Verdict(Rule.B8, "nonce in genesis", move=i, expected=f"at most {MAX_NONCE}", actual=value_of(move.next))
+    if move.mark == Mark.CODE and move.next == EMPTY_CODE_HASH:
+        raise Verdict(Rule.B8, "the hash of no bytes as a code of genesis: no code is 0", move=i, actual=move.next)
 
 
 def check_genesis_order(moves: Sequence[Move]) -> None:

@@ -120,6 +120,11 @@ def test_invalid_genesis_precompile_and_nonce() -> None:
     check_genesis(CHAIN.config, with_move(GENESIS, row, next=word(2**64 - 1)))
 
 
+def test_the_hash_of_no_bytes_is_no_code_of_genesis() -> None:
+    chain = Chain(accounts=1, codes=(b"",))
+    refused(Rule.B8, check_genesis, chain.config, chain.blocks[0], what="no code is 0")
+
+
 def test_invalid_genesis_order() -> None:
     check_genesis_order([consume(Mark.BALANCE), consume(Mark.NONCE)])
     same = [consume(Mark.BALANCE), consume(Mark.BALANCE)]
