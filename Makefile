@@ -22,7 +22,7 @@ BIN := .venv/bin
 NATIVE := native/Cargo.toml
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 
-.PHONY: help run test nightly lint bench clean install lock check-python check-rust
+.PHONY: help run test nightly lint bench clean eels install lock check-python check-rust
 
 help: ## this list
 	@echo "make <target>; Python and Rust packages are set up on first use (about 4 minutes)"
@@ -49,8 +49,10 @@ lint: install ## format, lints and types of Python and Rust, and the native stub
 bench: install ## every benchmark at a small size
 	@for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 
+eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
+
 clean: ## remove the environment, builds, caches and out/
-	rm -rf .venv out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
+	rm -rf .venv .venv-eels out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up, done once and again when its inputs change ----
@@ -72,6 +74,11 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 	@$(MAKE) check-rust
 	@# No index: every dependency must have come from requirements.lock.
 	PIP_QUIET=1 PIP_NO_INDEX=1 $(BIN)/maturin develop --quiet --release --locked --manifest-path $(NATIVE)
+	@touch $@
+
+.venv-eels/.lock: tests/evm/eels/requirements.lock tests/evm/eels/setup
+	@$(MAKE) check-python
+	@PYTHON=$(PYTHON) VIRTUAL_ENV= tests/evm/eels/setup
 	@touch $@
 
 check-python:

@@ -106,10 +106,14 @@ def write(data: bytes) -> bytes:
 
 
 def sign_authorization(
-    target: bytes = THIRD, nonce: int = 0, chain_id: int = CHAIN_ID, **changes: int
+    target: bytes = THIRD,
+    nonce: int = 0,
+    chain_id: int = CHAIN_ID,
+    key: coincurve.PrivateKey = AUTHORITY_KEY,
+    **changes: int,
 ) -> Authorization:
     message = keccak256(b"\x05" + rlp.encode([chain_id, target, nonce]))
-    signature = AUTHORITY_KEY.sign_recoverable(message, hasher=None)
+    signature = key.sign_recoverable(message, hasher=None)
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
     fields = {"y_parity": signature[64], "r": r, "s": s} | changes
     return Authorization(chain_id, target, nonce, **fields)
