@@ -14,6 +14,7 @@ from manaflow.cli.output import naming
 from manaflow.errors import Failure
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
+from manaflow.moves.bounded import read_at_most
 from manaflow.moves.wire import GenesisFile, Limits, decode_block, decode_genesis
 
 GENESIS_NAME: Final = "genesis.mana"
@@ -33,8 +34,8 @@ def read_bounded(path: Path, limit: int) -> bytes:
     if existing(path).is_dir():
         raise typer.BadParameter(f"{path} is a folder, a file is needed")
     with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        data = read_at_most(file, limit)
+    if data is None:
         raise Failure(f"{path} is longer than the {limit} bytes that such a file may have")
     return data
 

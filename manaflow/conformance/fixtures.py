@@ -18,6 +18,7 @@ from manaflow.coordinator.ethereum import Account, parse_json
 from manaflow.coordinator.hexadecimal import read_bytes, read_integer, read_word, shortened
 from manaflow.coordinator.inputs import BlockInputs
 from manaflow.errors import Failure
+from manaflow.moves.bounded import read_at_most
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32
 from manaflow.rules.config import BlobParameters, Fork
@@ -200,8 +201,8 @@ def _account(address: str, fields: Mapping[str, Any]) -> Account:
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
+        content = read_at_most(file, MAX_FILE_BYTES)
+    if content is None:
         raise Failure(f"{path}: more than {MAX_FILE_BYTES} bytes")
     return content
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,45 @@ def test_invalid_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_missing_file_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="nowhere"):
         load_block(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"[]," * 100_000 + b"1]", b'"' + b"\\n" * 150_000 + b'"', b'"' + b'\\\\\\"' * 75_000 + b'"',
+        b'[""' + b',""' * 100_000 + b"]",
+    ],
+    ids=["brackets", "escapes", "escaped quotes", "strings"],
+)  # fmt: skip
+def test_memory_of_json_follows_its_length(text: bytes) -> None:
+    tracemalloc.start()
+    try:
+        ethereum.parse_json(text)
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("string", [rb'"\\"', rb'"\""', rb'"\\\""', rb'"\\\\"', rb'"\\\"\\"', rb'"["', rb'"\"["'])
+def test_depth_is_counted_outside_strings(string: bytes) -> None:
+    """Whatever a string ends with, the brackets behind it count, and those within it do not."""
+    for depth, taken in ((ethereum.MAX_JSON_DEPTH, True), (ethereum.MAX_JSON_DEPTH + 1, False)):
+        text = b"[" + string + b"," + b"[" * (depth - 1) + b"]" * depth
+        if taken:
+            assert ethereum.parse_json(text)
+        else:
+            with pytest.raises(ValueError, match="nested more than"):
+                ethereum.parse_json(text)
+
+
+def test_a_small_file_costs_little(tmp_path: Path) -> None:
+    """Neither a plain nor a packed file takes the memory of its bound."""
+    for data in (b"{}", zstandard.compress(b"{}"), b"\x28\xb5\x2f\xfd\0"):
+        (tmp_path / "file").write_bytes(data)
+        tracemalloc.start()
+        try:
+            with pytest.raises(Failure):
+                ethereum.load_block(tmp_path / "file")
+            assert tracemalloc.get_traced_memory()[1] < 2**22
+        finally:
+            tracemalloc.stop()
