@@ -10,12 +10,18 @@ from manaflow.moves.envelopes import CURVE_ORDER, AccessEntry
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO20
 from manaflow.rules.config import Fork
+from tests.evm.access_corners import CORNERS
 from tests.evm.crafting import (
+    BASE,
+    CONTRACT,
     ETHER,
+    INVALID,
     NAMES,
     NUMBER,
     OTHER,
+    OUT,
     SENDER,
+    STOP,
     THIRD,
     TO,
     Account,
@@ -33,12 +39,6 @@ from tests.evm.crafting import (
     word,
 )  # fmt: skip
 
-OUT = ["b sender", "c sender", "n sender", "b coinbase"]
-"""What every transaction with a tip uses."""
-BASE = [*OUT, "c to"]
-STOP = asm("STOP")
-CONTRACT = Account(0, 1, STOP)
-INVALID = b"\xfe"
 DEEP = unless(asm(0, 0, 0, 0, 0, "ADDRESS", "GAS", "CALL"), call(OTHER, 1))
 """Calls itself until the depth fails; there, and only there, it sends 1 wei to `other`."""
 
@@ -296,4 +296,4 @@ SYSTEM = [
     system_case("a system call that fails", ["c beacon", "s beacon 1"], Account(0, 1, store(1) + INVALID), status=0),
 ]  # fmt: skip
 
-CASES = [*SENDER_AND_TOP, *TUPLES, *LOOKS, *SLOTS, *CALLS, *CREATES, *DESTROYS, *SYSTEM]
+CASES = [*SENDER_AND_TOP, *TUPLES, *LOOKS, *SLOTS, *CALLS, *CREATES, *DESTROYS, *SYSTEM, *CORNERS]

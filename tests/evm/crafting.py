@@ -40,6 +40,7 @@ NAMES = {
     "authority": address_of(AUTHORITY_KEY),
     "identity": (4).to_bytes(20, "big"),
     "sha256": (2).to_bytes(20, "big"),
+    "ecadd": (6).to_bytes(20, "big"),
     "beacon": SYSTEM_CONTRACTS[SystemKind.BEACON_ROOTS],
 }
 SENDER, TO, OTHER, THIRD, COINBASE = (NAMES[name] for name in ("sender", "to", "other", "third", "coinbase"))
@@ -51,6 +52,8 @@ NAMES["made2"] = keccak256(b"\xff" + TO + word(0) + keccak256(b""))[12:]
 """What a CREATE2 by `to` makes with salt 0 and no initcode."""
 
 
+NAMES["theirs"] = keccak256(rlp.encode([OTHER, 1]))[12:]
+"""What a CREATE by `other` (nonce 1) makes."""
 NAMES["own"] = keccak256(rlp.encode([SENDER, 6]))[12:]
 """What a CREATE by the sender's own delegate makes, once the transaction has raised its nonce."""
 
@@ -127,6 +130,14 @@ class Account:
     storage: dict[int, int] = field(default_factory=dict)
 
 
+OUT = ["b sender", "c sender", "n sender", "b coinbase"]
+"""What every transaction with a tip uses."""
+BASE = [*OUT, "c to"]
+INVALID = b"\xfe"
+STOP = asm("STOP")
+CONTRACT = Account(0, 1, STOP)
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -193,15 +204,16 @@ def case(
     status: int = 1,
     writes: dict[str, int] | None = None,
     settings: dict[str, Any] | None = None,
+    sender: bytes = SENDER,
     **changes: Any,
 ) -> Case:
     """`code` is what `to` runs (nonce 1, balance 1 ether); `changes` go to the transaction."""
-    world = {SENDER: Account(100 * ETHER, 5)}
+    world = {sender: Account(100 * ETHER, 5)}
     if code:
         world[TO] = Account(ETHER, 1, code)
     world |= accounts or {}
     codes = {keccak256(account.code): account.code for account in world.values() if account.code}
-    job = Job(environment(fork, **(settings or {})), transaction(**changes), SENDER, 0, 0, wide_cells(world), codes)
+    job = Job(environment(fork, **(settings or {})), transaction(**changes), sender, 0, 0, wide_cells(world), codes)
     return _case(name, job, uses, status, writes)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from manaflow.errors import Undeclared
 from manaflow.evm.executor import Execution, Executor
+from manaflow.moves.envelopes import EthereumTransaction
 from manaflow.moves.marks import Location
+from tests.conftest import ROOT
 from tests.evm.access_cases import CASES
-from tests.evm.crafting import Case
+from tests.evm.comparing import Poisoned, difference, gas_steps
+from tests.evm.crafting import NAMES, Case
 from tests.evm.engines import ENGINES
 
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -19,6 +23,16 @@ by_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine
 
 def test_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_every_opcode_of_the_table_has_a_case() -> None:
+    """The table's rows in docs/SPEC.md, section 7."""
+    text = (ROOT / "docs" / "SPEC.md").read_text()
+    rows = re.findall(r"^\| (.*?) \|", text[text.index("## 7.") : text.index("## 8.")], re.MULTILINE)
+    opcodes = {name for row in rows for name in re.findall(r"\b[A-Z]{3,}2?\b", row)}
+    assert {"CALL", "CREATE2", "SELFDESTRUCT", "SSTORE"} <= opcodes
+    words = {word for case in CASES for word in case.name.split()}
+    assert opcodes <= words
 
 
 def used(execution: Execution) -> list[str]:
@@ -65,3 +79,25 @@ def test_names_each_location_that_is_missing(case: Case, engine: Executor) -> No
             engine.execute(replace(case.job, cells=cells))
         error = refused.value
         assert (error.mark[0], error.addr, error.slot) == missing
+
+
+@by_engine
+@by_case
+def test_what_is_not_used_may_be_anything(case: Case, engine: Executor) -> None:
+    """Every other field of every account holds the largest value, or the hash of a code that nobody has."""
+    poisoned = Poisoned({at: case.job.cells[at] for at in case.uses}, tuple(NAMES.values()))
+    assert engine.execute(replace(case.job, cells=poisoned)) == engine.execute(case.job)
+
+
+@by_case
+def test_engines_agree_out_of_gas_at_each_step(case: Case) -> None:
+    """With gas up to, and for, each step that uses something more."""
+    if is_deep(case):
+        return
+    for job in gas_steps(ENGINES[-1], case.job):
+        assert difference(ENGINES[-1], ENGINES[0], job) is None
+
+
+def is_deep(case: Case) -> bool:
+    """True where the gas is that of a thousand frames: 1/64 less in each is a step of its own."""
+    return isinstance(case.job.call, EthereumTransaction) and case.job.call.gas_limit > 30_000_000
