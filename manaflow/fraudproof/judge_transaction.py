@@ -40,6 +40,8 @@ from manaflow.rules.moves import (
 from manaflow.rules.signing import check_b8_masks, check_s1
 from manaflow.rules.system import check_b8_empty, check_b8_place
 
+_TXID_OF_NOTHING: Final = keccak256(b"")
+"""An envelope of no bytes, which breaks S1, is there and not missing."""
 _EXECUTION_RULES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
 
 
@@ -111,7 +113,7 @@ def _judge_system(accused: Accused, leaf: Leaf, place: int, moves: list[Move], p
 
 def _judge_signed(rule: Rule, accused: Accused, leaf: Leaf, moves: list[Move], envelope: bytes) -> None:
     """S1, M3 and M6 of a signed transaction."""
-    if not envelope:
+    if not envelope and leaf.txid != _TXID_OF_NOTHING:
         raise ProofRejected("the envelope is missing")
     header = accused.header
     transaction, sender = check_s1(envelope, accused.config, leaf.txid, moves)
@@ -148,7 +150,8 @@ def _judge_execution(
         _execute_call(executor, job, moves)
         return
     transaction, sender = check_s1(envelope, accused.config, leaf.txid, moves)
-    if transaction.gas_limit > max_gas:
+    left = accused.header.gas_limit - leaf.gas  # a limit above it breaks X0 before anything is executed
+    if max_gas < transaction.gas_limit <= left:
         raise ProofRejected(f"a gas limit of {transaction.gas_limit}: this verifier executes at most {max_gas}")
     execute_alone(executor, job_of(environment, transaction, sender, leaf, moves, codes), moves, leaf.outcome)
 

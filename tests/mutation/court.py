@@ -1,0 +1,224 @@
+"""What becomes of mutated blocks: refused by the validator, convicted by a proof, and the honest block never is."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from manaflow.errors import Failure, ManaflowError, Rule, Verdict
+from manaflow.evm.native import RevmExecutor
+from manaflow.evm.native_hashing import NATIVE
+from manaflow.evm.pyevm.executor import PyEvmExecutor
+from manaflow.fraudproof.challenge import Accusation
+from manaflow.fraudproof.errors import ProofRejected, Unprovable
+from manaflow.fraudproof.format import Proof
+from manaflow.fraudproof.verify import verify
+from manaflow.moves.block import Block
+from manaflow.moves.wire import encode_block
+from manaflow.validator.validator import Mode, Validator
+from manaflow.validator.witness import Witness
+from tests.moves.wire_blocks import same
+from tests.mutation.operators import Impossible, Operator
+from tests.replays import chain
+
+TRIES = 8
+"""Draws until an operator changes something."""
+PYEVM, REVM = PyEvmExecutor(), RevmExecutor()
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A proof that convicts."""
+
+    rule: Rule
+    bytes: int
+    python_seconds: float
+    native_seconds: float
+
+
+@dataclass
+class Record:
+    """Counts of what became of mutations."""
+
+    convicted: list[Exhibit] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    apart: Counter[str] = field(default_factory=Counter)
+    free: Counter[str] = field(default_factory=Counter)
+    impossible: Counter[str] = field(default_factory=Counter)
+    undetected: list[str] = field(default_factory=list)
+    unproved: list[str] = field(default_factory=list)
+    unjust: list[str] = field(default_factory=list)
+    """Proofs that verify against an honest block."""
+
+    @property
+    def mutations(self) -> int:
+        """Blocks that differ from the honest one."""
+        faults = len(self.undetected) + len(self.unproved)
+        return len(self.convicted) + self.apart.total() + self.free.total() + faults
+
+    def lines(self) -> list[str]:
+        """The record in words."""
+        rules = Counter(exhibit.rule.name for exhibit in self.convicted)
+        return [
+            f"{self.mutations} mutations of {len(self.kinds)} kinds of field: {len(self.convicted)} convicted, "
+            f"{len(self.undetected)} undetected, {len(self.unproved)} detected without a verifying proof, "
+            f"{len(self.unjust)} proofs against honest blocks",
+            f"by rule: {dict(sorted(rules.items()))}",
+            f"apart, with the reasons of challenge.UNPROVABLE: {dict(sorted(self.apart.items()))}",
+            f"as honest as the original: {self.free.total()}",
+        ]
+
+
+class Court:
+    """A real block, the validator that stands before it, and a challenger."""
+
+    def __init__(self, names: Sequence[str], folder: Path) -> None:
+        replayed = chain(*names)
+        self.name, self.honest = names[-1], replayed.blocks[-1]
+        self.validator = Validator.create(folder / self.name, replayed.genesis, mode=Mode.EXECUTE, threads=1)
+        for block in replayed.blocks[:-1]:
+            self.validator.import_block(block)
+        self._held: set[tuple[object, ...]] = set()
+
+    @cached_property
+    def witness(self) -> Witness:
+        """The validator as the challenger sees it."""
+        return Witness(self.validator)
+
+    def try_one(self, operator: Operator, seed: int, record: Record) -> None:
+        """Mutate, judge, prove, verify, and put down what became of it."""
+        label = f"{operator.name} of {self.name}, seed {seed}"
+        block = self.mutated(operator, seed)
+        if block is None:
+            record.impossible[operator.name] += 1
+            return
+        record.kinds[operator.kind] += 1
+        accusation = Accusation(self.witness, block)
+        try:
+            verdict = accusation.verdict()
+        except Failure as failure:
+            record.unproved.append(f"{label}: {type(failure).__name__} {failure}")
+            return
+        if verdict is None:
+            if operator.free:
+                record.free[operator.name] += 1
+            else:
+                record.undetected.append(label)
+            return
+        if not self.refuses_file(block):
+            record.undetected.append(f"{label}: its file")
+        self._convict(operator, accusation, verdict, f"{label}: {verdict}", record)
+
+    def refuses_file(self, block: Block) -> bool:
+        """True if the block's file, where it has one, is not imported, and the head stays."""
+        head = self.validator.head
+        try:
+            data = encode_block(block, NATIVE, level=1)
+        except (Verdict, ValueError, OverflowError):
+            return True  # no file holds such a block
+        try:
+            self.validator.import_block(data)
+        except ManaflowError:
+            return self.validator.head == head
+        return False
+
+    def mutated(self, operator: Operator, seed: int) -> Block | None:
+        """A block that differs from the honest one; None if the operator finds nothing to change."""
+        rng = random.Random(f"{operator.name} {self.name} {seed}")
+        for _ in range(TRIES):
+            try:
+                block = operator.make(self.honest, rng)
+            except Impossible:
+                return None
+            if not same(block, self.honest):
+                return block
+        return None
+
+    def _convict(
+        self, operator: Operator, accusation: Accusation, verdict: Verdict, label: str, record: Record
+    ) -> None:
+        try:
+            proof = accusation.proof(verdict)
+            exhibit = examine(proof, accusation.block.hash)
+        except Unprovable as unprovable:
+            if unprovable.why in operator.apart:
+                record.apart[unprovable.why] += 1
+            else:
+                record.unproved.append(f"{label}: {unprovable}")
+            return
+        except (ProofRejected, Failure, ValueError, IndexError) as error:
+            record.unproved.append(f"{label}: {type(error).__name__} {error}")
+            return
+        record.convicted.append(exhibit)
+        record.unjust += [f"{label} ({how})" for how in self.unjust(proof, verdict)]
+
+    def unjust(self, proof: Proof, verdict: Verdict) -> Iterator[str]:
+        """How the proof, or one built for the same place, convicts the honest block."""
+        header, signature = self.honest.header.encode(), self.honest.signature
+        if not is_rejected(replace(proof, header=header, signature=signature).encode(), self.honest.hash):
+            yield "the same evidence"
+        place = verdict.rule, verdict.transaction, verdict.move
+        if place in self._held:
+            return
+        self._held.add(place)
+        try:
+            built = Accusation(self.witness, self.honest).proof(Verdict(verdict.rule, "the same", **_place(verdict)))
+        except (Failure, ValueError, IndexError):
+            return  # the honest block has not what such a proof needs
+        if not is_rejected(built.encode(), self.honest.hash):
+            yield "the same place"
+
+
+def _place(verdict: Verdict) -> dict[str, int | None]:
+    return {"transaction": verdict.transaction, "move": verdict.move}
+
+
+def examine(proof: Proof, head: bytes) -> Exhibit:
+    """Verify a proof by both engines. Raises ProofRejected if one rejects it."""
+    data = proof.encode()
+    seconds = []
+    for executor in (PYEVM, REVM):
+        started = time.perf_counter()
+        verified = verify(data, head, executor)
+        seconds.append(time.perf_counter() - started)
+        assert verified.rule == proof.rule
+    return Exhibit(proof.rule, len(data), *seconds)
+
+
+def is_rejected(data: bytes, head: bytes) -> bool:
+    """True if a proof does not verify under a head."""
+    try:
+        verify(data, head, PYEVM)
+    except ProofRejected:
+        return True
+    return False
+
+
+@contextmanager
+def courts(bases: Sequence[Sequence[str]], folder: Path) -> Iterator[list[Court]]:
+    """A court for each real block, the last of a chain."""
+    made = [Court(names, folder) for names in bases]
+    try:
+        yield made
+    finally:
+        for court in made:
+            court.validator.close()
+
+
+def hear(found: Sequence[Court], operators: Sequence[Operator], rounds: int, first_seed: int = 0) -> Record:
+    """Each operator `rounds` times, over the courts in turn; where it finds nothing, over the next ones."""
+    record = Record()
+    for seed in range(first_seed, first_seed + rounds):
+        for i, operator in enumerate(operators):
+            before = record.mutations
+            for k in range(len(found)):
+                found[(seed + i + k) % len(found)].try_one(operator, seed, record)
+                if record.mutations > before:
+                    break
+    return record
