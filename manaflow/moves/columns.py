@@ -94,7 +94,8 @@ class Leaves:
     """The leaves of a block, one row per transaction (system transactions included), in order.
 
     txid, moves_root, logs_hash: uint8[t, 32]; consumes, references: uint32[t]; status: uint8[t];
-    gas_used, first_cell, gas, blob_gas: uint64[t]; fees: uint8[t, 32], big-endian. The last four are totals before the row.
+    gas_used, first_cell, gas, blob_gas: uint64[t]; fees: uint8[t, 32], big-endian. The last four are totals before
+    the row.
     """
 
     txid: U8

@@ -63,7 +63,7 @@ _DIGEST_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a decoder takes before memory is spent.
+    """What a decoder takes before memory is spent: so much a byte of the file, so that a small file costs little.
 
     `by_gas` adds what the header's gas limit can pay for (generously: B2 judges the gas limit itself only later):
     - rows of any kind <= 2^20 + gas limit / 100. No move costs less than 100 gas: a warm access costs 100 after 1,900
@@ -80,13 +80,15 @@ class Limits:
     """Moves; also leaves, envelopes, codes, withdrawals."""
     by_gas: bool = True
 
-    def rows_for(self, gas_limit: int) -> int:
-        """The bound on rows of any kind."""
-        return min(self.rows, 2**20 + gas_limit // 100) if self.by_gas else self.rows
+    def rows_for(self, gas_limit: int, content_bytes: int) -> int:
+        """The bound on rows of any kind. A small file buys few: beyond 2^17, honest ones never have 8 a byte."""
+        by_size = min(self.rows, 2**17 + 8 * content_bytes)
+        return min(by_size, 2**20 + gas_limit // 100) if self.by_gas else by_size
 
-    def raw_for(self, gas_limit: int) -> int:
-        """The bound on the sum of raw lengths."""
-        return min(self.raw_bytes, 2**28 + 4 * gas_limit) if self.by_gas else self.raw_bytes
+    def raw_for(self, gas_limit: int, content_bytes: int) -> int:
+        """The bound on the sum of raw lengths; zeros may shrink a thousandfold, or more within 2^28."""
+        by_size = min(self.raw_bytes, 2**28 + 1024 * content_bytes)
+        return min(by_size, 2**28 + 4 * gas_limit) if self.by_gas else by_size
 
 
 GENESIS_LIMITS: Final = Limits(by_gas=False)
@@ -265,7 +267,7 @@ def _decode_head(content: bytes, limits: Limits) -> _Head:
 def _check_bounds(head: _Head, content_bytes: int, limits: Limits) -> None:
     """Every length that decides memory, before any is taken."""
     counts, gas_limit = head.counts, head.header.gas_limit
-    rows, raw = limits.rows_for(gas_limit), limits.raw_for(gas_limit)
+    rows, raw = limits.rows_for(gas_limit, content_bytes), limits.raw_for(gas_limit, content_bytes)
     most = max(counts.leaves, counts.moves, counts.envelopes, counts.codes, counts.withdrawals)
     if most > rows:
         raise Verdict(Rule.B1, "rows of the body", expected=f"at most {rows}", actual=most)

@@ -12,14 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from manaflow.errors import Failure, ManaflowError, StorageFailure, Verdict
+from manaflow.errors import Failure, ManaflowError, StorageFailure, Unsupported, Verdict
 from manaflow.evm.native_hashing import NATIVE, NativeHashing
 from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import ancestor_leaf, is_header_source
-from manaflow.rules.config import ChainConfig
+from manaflow.rules.config import ChainConfig, Profile
 from manaflow.validator.archive import Archive, Canonical
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
@@ -83,9 +83,11 @@ class Validator:
     ) -> Validator:
         """Make a state directory from a genesis file, and open it. shape: sizes of the index, fixed from here on.
 
-        Raises Verdict if genesis breaks a rule, Failure if its config or ancestors do not fit or `path` holds a chain.
+        Raises Verdict if genesis breaks a rule, Unsupported for profile `manaflow`, Failure if its config or ancestors do not fit or `path` holds a chain.
         """
         config = ChainConfig.decode(genesis.config)
+        if config.profile != Profile.ETHEREUM:
+            raise Unsupported("profile manaflow is specified and not built yet: nobody would judge its X5")
         check_ancestors(config, genesis.ancestors)
         code_hashes = check_genesis_block(config, genesis.block, NativeHashing(threads))
         store = Store.open(Path(path))

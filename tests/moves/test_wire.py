@@ -331,19 +331,23 @@ def test_invalid_beyond_the_limits() -> None:
     decode_block(SMALL_FILE, limits=Limits(file_bytes=len(SMALL_FILE), raw_bytes=sum(map(len, frames)), rows=counts[1]))
     assert "raw bytes" in refusal(SMALL_FILE, Limits(raw_bytes=sum(map(len, frames)) - 1))
     assert "rows" in refusal(SMALL_FILE, Limits(rows=counts[1] - 1))
-    rows = 2**20 + 30_000_000 // 100
+    rows = 2**17 + 8 * (len(put_together(head, counts, frames)) - 6 - 32)
     assert "rows" in refusal(put_together(head, [counts[0], rows + 1, *counts[2:]], frames))
     assert "moves counted" in refusal(put_together(head, [counts[0], rows, *counts[2:]], frames))
     assert "addresses than locations" in refusal(put_together(head, [*counts[:3], counts[2] + 1, *counts[4:]], frames))
 
 
-def test_limits_follow_the_gas_limit_up_to_a_bound() -> None:
-    assert Limits().rows_for(0) == 2**20
-    assert Limits().raw_for(0) == 2**28
-    assert Limits().rows_for(36_000_000) == 2**20 + 360_000
-    assert Limits().rows_for(2**63) == 2**24
-    assert Limits().raw_for(2**63) == 2**31
-    assert Limits(by_gas=False).rows_for(0) == 2**24
+def test_limits_follow_the_gas_limit_and_the_file_up_to_a_bound() -> None:
+    large = 2**28
+    assert Limits().rows_for(0, large) == 2**20
+    assert Limits().raw_for(0, large) == 2**28
+    assert Limits().rows_for(36_000_000, large) == 2**20 + 360_000
+    assert Limits().rows_for(2**63, large) == 2**24
+    assert Limits().raw_for(2**63, large) == 2**31
+    assert Limits().rows_for(2**63, 1000) == 2**17 + 8_000
+    assert Limits().raw_for(2**63, 1000) == 2**28 + 1_024_000
+    assert Limits(by_gas=False).rows_for(0, large) == 2**24
+    assert Limits(by_gas=False).rows_for(0, 1000) == 2**17 + 8_000
 
 
 BOMBS = """

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from manaflow.coordinator.seal import sign
-from manaflow.errors import Failure, Locked, ManaflowError, Rule, StorageFailure, Verdict
+from manaflow.errors import Failure, Locked, ManaflowError, Rule, StorageFailure, Unsupported, Verdict
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.hashing import PYTHON, keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark
 from manaflow.moves.wire import GenesisFile, encode_block
+from manaflow.rules.config import Profile
 from manaflow.validator import validator as module
 from manaflow.validator.store import Table, number_key
 from manaflow.validator.validator import CheckReport, Validator
@@ -312,6 +313,14 @@ def test_one_owner_and_clear_words_about_directories(tmp_path: Path, chain: Chai
     with pytest.raises(Failure, match="holds a chain already"):
         Validator.create(path, genesis_file(chain))
     Validator.open(path).close()
+
+
+def test_a_chain_of_profile_manaflow_is_not_created(tmp_path: Path) -> None:
+    chain = Chain(config=replace(chain_config(), profile=Profile.MANAFLOW))
+    genesis = GenesisFile(chain.config.encode(), (), chain.blocks[0])
+    with pytest.raises(Unsupported, match="not built yet"):
+        Validator.create(tmp_path / "state", genesis)
+    assert not (tmp_path / "state").exists()
 
 
 def test_invalid_genesis_and_ancestors_make_no_state(tmp_path: Path) -> None:
