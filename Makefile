@@ -20,9 +20,11 @@ unexport PYTHONPATH PYTHONHOME
 
 BIN := .venv/bin
 NATIVE := native/Cargo.toml
+FUZZ_SECONDS := 60
+FUZZ_TARGETS = $(notdir $(wildcard tests/fuzz/corpus/*))
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 
-.PHONY: help run test nightly lint bench clean eels install lock check-python check-rust
+.PHONY: help run test nightly lint bench clean fuzz eels install lock check-python check-rust
 
 help: ## this list
 	@echo "make <target>; Python and Rust packages are set up on first use (about 4 minutes)"
@@ -49,6 +51,14 @@ lint: install ## format, lints and types of Python and Rust, and the native stub
 bench: install ## every benchmark at a small size
 	@for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 
+fuzz: install .venv/.fuzz ## every decoder on hostile input, FUZZ_SECONDS (60) each; ends at a finding, which stays in out/fuzz
+	@mkdir -p $(addprefix out/fuzz/,$(FUZZ_TARGETS))
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "== $$target"; \
+	    $(BIN)/python -m tests.fuzz.fuzz "$$target" "out/fuzz/$$target" "tests/fuzz/corpus/$$target" -artifact_prefix="out/fuzz/$$target-" \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1; \
+	done
+
 eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
 
 clean: ## remove the environment, builds, caches and out/
@@ -61,6 +71,7 @@ install: .venv/.native
 
 lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes -o requirements.lock
+	$(BIN)/uv pip compile --group fuzz --universal --generate-hashes -o tests/fuzz/requirements.lock
 
 .venv/bin/python:
 	@$(MAKE) check-python check-rust
@@ -68,6 +79,10 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 
 .venv/.lock: requirements.lock | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.fuzz: tests/fuzz/requirements.lock .venv/.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tests/fuzz/requirements.lock
 	@touch $@
 
 .venv/.native: $(NATIVE_SOURCES) pyproject.toml .venv/.lock
