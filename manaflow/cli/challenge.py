@@ -75,15 +75,19 @@ def _judge_file(validator: Validator, path: Path, out: Path | None) -> dict[str,
     """What becomes of one file: `what` is imported, known, passed, convicted or refused."""
     from manaflow.evm.native_hashing import NATIVE
     from manaflow.fraudproof.challenge import UNPROVABLE, Accusation
-    from manaflow.moves.wire import decode_block
+    from manaflow.moves.wire import decode_block, decode_header
+    from manaflow.rules.headers import check_b7
     from manaflow.validator.witness import Witness
 
     data = read_bounded(path, MAX_FILE_BYTES)
     row: dict[str, Any] = {"file": str(path)}
     try:
+        header, signature = decode_header(data)  # a body is unpacked only for a producer
+        check_b7(header.hash, signature, validator.config)
         block = decode_block(data, NATIVE)
     except Verdict as verdict:
-        return row | {"what": "refused", "verdict": verdict.as_json(), "why": UNPROVABLE["B1"], "line": str(verdict)}
+        why = UNPROVABLE[verdict.rule.name]
+        return row | {"what": "refused", "verdict": verdict.as_json(), "why": why, "line": str(verdict)}
     row |= {"number": block.header.number, "hash": block.hash}
     accusation = Accusation(Witness(validator), block)
     try:

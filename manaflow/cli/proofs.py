@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from manaflow.cli.files import read_block, read_bounded, write_whole
+from manaflow.cli.limits import DEFAULT_SECONDS, Seconds, within
 from manaflow.cli.options import Engine, Json, State
 from manaflow.cli.output import show
 from manaflow.errors import Failure, Rule, Verdict
@@ -76,6 +77,7 @@ def verify_proof(
     ],
     engine: Annotated[Engine, typer.Option(help="Which EVM judges X rules.")] = Engine.PYEVM,
     native: Annotated[bool, typer.Option("--native", help="Ask py-evm and revm: both must agree.")] = False,
+    seconds: Seconds = DEFAULT_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Verify a fraud proof from the file and a trusted head's hash alone: no chain, no state.
@@ -85,10 +87,11 @@ def verify_proof(
     trusted = _hash(head)
     started = time.perf_counter()
     data = read_bounded(file, MAX_PROOF_BYTES)
-    if native:
-        verified = verify_by_both(data, trusted, _executor(Engine.PYEVM), _executor(Engine.REVM))
-    else:
-        verified = verify_bytes(data, trusted, _executor(engine))
+    with within(seconds):
+        if native:
+            verified = verify_by_both(data, trusted, _executor(Engine.PYEVM), _executor(Engine.REVM))
+        else:
+            verified = verify_bytes(data, trusted, _executor(engine))
     engines = [Engine.PYEVM.value, Engine.REVM.value] if native else [engine.value]
     found = {**_conviction(verified), "engine": "+".join(engines), "seconds": time.perf_counter() - started}
     lines = [

@@ -83,7 +83,8 @@ class Validator:
     ) -> Validator:
         """Make a state directory from a genesis file, and open it. shape: sizes of the index, fixed from here on.
 
-        Raises Verdict if genesis breaks a rule, Unsupported for profile `manaflow`, Failure if its config or ancestors do not fit or `path` holds a chain.
+        Raises Verdict if genesis breaks a rule, Unsupported for profile `manaflow`, Failure if its config or ancestors
+        do not fit or `path` holds a chain.
         """
         config = ChainConfig.decode(genesis.config)
         if config.profile != Profile.ETHEREUM:
