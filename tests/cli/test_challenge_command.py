@@ -85,3 +85,25 @@ def test_watching_sees_what_comes_later(
     ran = manaflow("challenge", folder, "--state", first, "--watch")
     assert ran.code == 1
     assert ran.out.index("1.proof") < ran.out.index("valid: imported")
+
+
+def test_a_proof_is_applied_and_the_lie_stays_away(
+    folder: Path, first: Path, tmp_path: Path, manaflow: Command
+) -> None:
+    assert manaflow("import", folder / "1.mana", "--state", first).code == 0
+    proof = tmp_path / "lie.proof"
+    head = manaflow("prove", folder / "1.mana", "--state", first, "--out", proof, "--json").json["head"]
+    both = manaflow("verify-proof", proof, "--head", head, "--native", "--json").json
+    assert (both["rule"], both["engine"]) == ("X2", "pyevm+revm")
+    applied = manaflow("apply-proof", proof, "--state", first, "--json").json
+    assert (applied["undone"], applied["head"]["number"]) == ([2971845], 2971844)
+    again = manaflow("import", folder / "1.mana", "--state", first, "--json")
+    assert (again.code, again.json["convicted"]["block"]) == (1, head)
+    assert manaflow("import", folder / "2971845.mana", "--state", first).code == 0
+    ran = manaflow("apply-proof", proof, "--state", first)
+    assert (ran.code, "was not in the chain" in ran.out) == (0, True)
+
+
+def test_a_file_that_is_no_proof_is_not_applied(first: Path, tmp_path: Path, manaflow: Command) -> None:
+    (tmp_path / "no.proof").write_bytes(b"MANAPROOF\1no")
+    assert manaflow("apply-proof", tmp_path / "no.proof", "--state", first).code == 1

@@ -27,17 +27,19 @@ from manaflow.fraudproof.build import (
     prove_v2,
     under_head,
 )
+from manaflow.fraudproof.build_counts import prove_leaf_count, prove_move_count, prove_no_leaves
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.evidence import TransactionEvidence
 from manaflow.fraudproof.format import MAGIC, MAX_PATH, MAX_PROOF_BYTES, Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.moves import trees
-from manaflow.moves.block import Block
+from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.marks import Mark
 from tests.chain import word
 from tests.conftest import ROOT
 from tests.fraudproof.forge import (
     EXECUTOR,
+    Parts,
     changed,
     executed_chain,
     forge_header,
@@ -64,10 +66,14 @@ def samples() -> dict[str, tuple[bytes, bytes]]:
     def lie(where: tuple[int, int], **fields: object) -> Block:
         return changed(block, *where, **fields)
 
+    paid = Withdrawal(1, 2, COINBASE, 3)
     x2, s1, value = lie(slot, next=word(9)), lie(slot, mask=0x3E), lie(slot, prev=word(9))
     unborn, double = lie(slot, number=10**6), lie(more, number=moves_of(block, 2)[fees[1]].number)
     dear, lost = forge_header(block, base_fee=1), forge_header(block, history_root=word(1))
     more_gas, idle = forge_leaf(block, 2, gas=1), forge_leaf(block, 0, status=0)
+    short, bare = forge_header(block, transactions=3), Parts(withdrawals=(paid,)).seal(block.header)
+    leaf, start = block.leaves[2], int(block.leaves.move_offsets()[2])
+    long, rows = forge_leaf(block, 2, references=leaf.references + 1), (start, leaf.consumes + leaf.references)
     later = replace(x2.header, number=3, parent_hash=x2.hash, history_root=trees.root([*history, x2.hash]))
     x2_proof = prove_execution(Rule.X2, x2, chain.config, 2, chain.codes)
     proofs = {
@@ -81,11 +87,28 @@ def samples() -> dict[str, tuple[bytes, bytes]]:
         "B6": (prove_parent(Rule.B6, lost, chain.config, chain.blocks[1].header, history), lost.hash),
         "B3": (prove_b3(more_gas, chain.config, 1), more_gas.hash),
         "B8": (prove_transaction(Rule.B8, idle, chain.config, 0), idle.hash),
+        "B3 of a count": (prove_leaf_count(short, chain.config), short.hash),
+        "B3 of a count of moves": (prove_move_count(long, chain.config, 2, *rows), long.hash),
+        "B8 without leaves": (prove_no_leaves(bare, chain.config), bare.hash),
     }
     return {name: (proof.encode(), head) for name, (proof, head) in proofs.items()}
 
 
-KINDS = ["X2", "X2 in an ancestor", "S1", "V1", "V1 not born", "V2", "B2", "B6", "B3", "B8"]
+KINDS = [
+    "X2",
+    "X2 in an ancestor",
+    "S1",
+    "V1",
+    "V1 not born",
+    "V2",
+    "B2",
+    "B6",
+    "B3",
+    "B8",
+    "B3 of a count",
+    "B3 of a count of moves",
+    "B8 without leaves",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

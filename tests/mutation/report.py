@@ -1,0 +1,99 @@
+"""Write docs/PROOFS.md: sizes and verification times of the proofs that convict mutated real blocks.
+
+python -m tests.mutation.report [--rounds 4] [--out docs/PROOFS.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from manaflow.errors import Rule
+from manaflow.fraudproof.challenge import UNPROVABLE
+from manaflow.fraudproof.format import PROVABLE
+from tests.conftest import ROOT
+from tests.mutation.bases import bases
+from tests.mutation.catalogue import ALL
+from tests.mutation.court import Exhibit, Record, courts, hear
+
+SHOWS = {
+    "M1": "the transaction", "M2": "the transaction", "M3": "the transaction", "M4": "the transaction",
+    "M5": "the transaction", "M6": "the transaction (a crediting one: and the withdrawals)", "S1": "the transaction",
+    "B2": "the parent's header", "B3": "two neighbouring leaves, or a node that contradicts a count",
+    "B4": "a move and two neighbouring codes; or codes that are too long together",
+    "B5": "a move and the header or ancestors that hold the hash", "B6": "the parent's header and its frontier",
+    "B8": "the transaction at a place, and the withdrawals", "V1": "a move, and the one that made its cell",
+    "V2": "two moves", "V3": "two moves", "V4": "two moves",
+    "X0": "the transaction and codes", "X1": "the transaction and codes", "X2": "the transaction and codes",
+    "X3": "the transaction and codes", "X4": "the transaction and codes",
+}  # fmt: skip
+
+
+def document(record: Record, names: Sequence[str]) -> str:
+    """The whole page."""
+    rows = "\n".join(_row(rule, record.convicted) for rule in sorted(PROVABLE))
+    free = record.free.total()
+    reasons = "\n".join(f"| {why} | {record.apart[why]} | {text} |" for why, text in UNPROVABLE.items())
+    return f"""# Proof sizes and verification times
+
+Written by `python -m tests.mutation.report`; do not edit. It mutates real blocks, seals each lie again as its producer
+would, and lets a validator in mode `execute` refuse it and a challenger prove it. Each proof is verified by py-evm,
+which judges fraud, and by revm. Beside the evidence named below a file holds the chain config, the accused header and
+its signature, and the paths. Blocks: {", ".join(names)}.
+
+| mutations of {len(record.kinds)} kinds of field | {record.mutations} |
+|---|--:|
+| convicted by a proof | {len(record.convicted)} |
+| undetected | {len(record.undetected)} |
+| detected without a verifying proof | {len(record.unproved)} |
+| proofs that verify against an honest block | {len(record.unjust)} |
+| as honest as the original: other values of inputs that no rule binds, or transactions left out | {free} |
+| what no file shows, below | {record.apart.total()} |
+
+| rule | shown | proofs | bytes: smallest | median | largest | py-evm, ms | revm, ms |
+|---|---|--:|--:|--:|--:|--:|--:|
+{rows}
+
+Times are medians of whole verifications on one core, codec and signature included; only X0 to X4 execute anything.
+
+## What no file shows
+
+Refusals that no file shows to others; section 9 of [SPEC.md](SPEC.md) names what is no refusal either (censorship,
+drift of inputs, genesis itself).
+
+| reason | mutations | why |
+|---|--:|---|
+{reasons}
+"""
+
+
+def _row(rule: Rule, exhibits: Sequence[Exhibit]) -> str:
+    own = [exhibit for exhibit in exhibits if exhibit.rule == rule]
+    if not own:
+        return f"| {rule.name} | {SHOWS[rule.name]} | 0 | | | | | |"
+    sizes = sorted(exhibit.bytes for exhibit in own)
+    python = 1000 * median(exhibit.python_seconds for exhibit in own)
+    native = 1000 * median(exhibit.native_seconds for exhibit in own)
+    shown = f"{sizes[0]:,} | {median(sizes):,.0f} | {sizes[-1]:,} | {python:.1f} | {native:.1f}"
+    return f"| {rule.name} | {SHOWS[rule.name]} | {len(own)} | {shown} |"
+
+
+def main() -> None:
+    """Run the suite and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "PROOFS.md")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, courts(bases(), Path(folder)) as found:
+        record = hear(found, ALL, arguments.rounds)
+        names = [court.name for court in found]
+    print(*record.lines(), sep="\n")
+    print(*record.undetected, *record.unproved, *record.unjust, sep="\n")
+    arguments.out.write_text(document(record, names))
+
+
+if __name__ == "__main__":
+    main()

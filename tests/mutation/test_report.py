@@ -1,0 +1,41 @@
+"""The page of proof sizes is the suite's, and every provable rule has its row with numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from manaflow.errors import Rule
+from manaflow.fraudproof.challenge import UNPROVABLE
+from manaflow.fraudproof.format import PROVABLE
+from tests.conftest import ROOT
+from tests.mutation.bases import SAMPLE
+from tests.mutation.catalogue import ALL
+from tests.mutation.court import courts, hear
+from tests.mutation.report import SHOWS, document
+
+PAGE = ROOT / "docs" / "PROOFS.md"
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_the_page_has_every_rule_and_no_miss() -> None:
+    found = rows(PAGE.read_text())
+    for rule in PROVABLE:
+        assert int(found[rule.name][1]) > 0, rule.name
+    assert set(UNPROVABLE) <= set(found)
+    for fault in ("undetected", "detected without a verifying proof", "proofs that verify against an honest block"):
+        assert found[fault] == ["0"]
+    assert set(SHOWS) == {rule.name for rule in PROVABLE}
+
+
+def test_the_page_is_what_the_suite_finds(tmp_path: Path) -> None:
+    with courts([SAMPLE[3]], tmp_path) as made:
+        record = hear(made, [operator for operator in ALL if operator.name.startswith("header.base_fee")], 1)
+    found = rows(document(record, ["1-21688509"]))
+    assert found["convicted by a proof"] == [str(len(record.convicted))] == [found["B2"][1]]
+    assert int(found["B2"][1]) >= 4
+    assert found["M1"][1] == "0"
+    assert Rule.B2 in PROVABLE
