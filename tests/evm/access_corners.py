@@ -7,6 +7,7 @@ from manaflow.rules.config import Fork
 from tests.evm.crafting import (
     BASE,
     COINBASE,
+    CONTRACT,
     ETHER,
     INVALID,
     NAMES,
@@ -22,6 +23,7 @@ from tests.evm.crafting import (
     case,
     create,
     designation,
+    load,
     look,
     sign_authorization,
     store,
@@ -199,4 +201,23 @@ WITHOUT_GAS = [
     case("SELFBALANCE without gas", BASE, status=0, code=asm("SELFBALANCE"), gas_limit=21_000 + 4),
 ]  # fmt: skip
 
-CORNERS = [*REVERTED, *COLLISIONS, *EMPTY, *PRECOMPILED, *DELEGATED, *AT_THE_COINBASE, *DESTROYED, *WITHOUT_GAS]
+WARM = [
+    case("a delegate is warm", [*OUT, "c authority", "c third", "b third"], to=AUTHORITY,
+         accounts={AUTHORITY: Account(0, 1, designation(THIRD)), THIRD: Account(0, 1, look("BALANCE", THIRD))}),
+    case("a delegate is warm after a CALL", [*BASE, "c other", "c third", "b third"],
+         code=call(OTHER) + look("BALANCE", THIRD), accounts={OTHER: Account(0, 1, designation(THIRD))}),
+    case("an authority is warm", [*BASE, *ALL], code=look("BALANCE", AUTHORITY),
+         authorizations=(sign_authorization(),)),
+    case("an authority of a tuple with another nonce is warm", [*BASE, *ALL], code=look("BALANCE", AUTHORITY),
+         authorizations=(sign_authorization(nonce=9),)),
+    case("what a reverted frame warmed is cold", [*BASE, "c other", "b third", "s other 1"],
+         code=call(OTHER) + look("BALANCE", THIRD),
+         accounts={OTHER: Account(0, 1, look("BALANCE", THIRD) + load(1) + INVALID)}),
+    case("a new account is warm though its creation failed", [*BASE, *MADE, "b made"],
+         code=create(INVALID) + look("BALANCE", NAMES["made"])),
+    case("a new account is warm though its address was taken", [*BASE, "n to", "c made", "b made"],
+         code=create() + look("BALANCE", NAMES["made"]), accounts={NAMES["made"]: CONTRACT}),
+]  # fmt: skip
+"""Warmth is no use; but it is gas, on which the engines must agree."""
+
+CORNERS = [*REVERTED, *COLLISIONS, *EMPTY, *PRECOMPILED, *DELEGATED, *AT_THE_COINBASE, *DESTROYED, *WITHOUT_GAS, *WARM]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.evm.crafting import (
     word,
 )
 from tests.evm.job_files import environment_of, world_of
+from tests.evm.random_inputs import precompile_input
 from tests.evm.random_programs import CONTRACTS, NOBODY, PRECOMPILES, program, target
 
 FORKS = (Fork.PARIS, Fork.SHANGHAI, Fork.CANCUN, Fork.PRAGUE)
@@ -39,6 +41,12 @@ SECOND_AUTHORITY = address_of(SECOND_KEY)
 KEYS = (AUTHORITY_KEY, AUTHORITY_KEY, SECOND_KEY)
 MADE = (NAMES["new"], NAMES["made"], NAMES["made2"])
 SENDER_NONCE = 5
+
+
+def seeds(count: int) -> range:
+    """So many seeds, from 0 on or from what the environment variable MANAFLOW_FIRST_SEED says."""
+    first = int(os.environ.get("MANAFLOW_FIRST_SEED", "0"))
+    return range(first, first + count)
 
 
 def job(seed: int) -> Job:
@@ -105,9 +113,12 @@ def call_of(rng: random.Random, fork: Fork, sender: bytes) -> dict[str, Any]:
     kind = rng.choice(kinds)
     creates = kind < 3 and rng.random() < 0.25
     data = program(rng) if creates else rng.randbytes(rng.choice((0, 0, 4, 64, 200)))
+    to = b"" if creates else _recipient(rng, sender)
+    if to in PRECOMPILES:
+        data = precompile_input(rng, int.from_bytes(to, "big"))
     price = rng.choice((7, 8, 100))
     fields: dict[str, Any] = {
-        "type": kind, "nonce": SENDER_NONCE, "to": b"" if creates else _recipient(rng, sender), "data": data,
+        "type": kind, "nonce": SENDER_NONCE, "to": to, "data": data,
         "value": rng.choice((0, 0, 1, ETHER)), "max_fee": price, "max_priority_fee": rng.choice((0, 1, price)),
         "chain_id": rng.choice((CHAIN_ID, None)) if kind == 0 else CHAIN_ID,
     }  # fmt: skip
@@ -124,7 +135,8 @@ def call_of(rng: random.Random, fork: Fork, sender: bytes) -> dict[str, Any]:
 
 
 def _recipient(rng: random.Random, sender: bytes) -> bytes:
-    return rng.choice((TO, TO, TO, OTHER, THIRD, sender, NAMES["authority"], target(rng)))
+    people = (sender, NAMES["authority"], target(rng), rng.choice(PRECOMPILES))
+    return rng.choice((TO, TO, TO, TO, OTHER, OTHER, THIRD, THIRD, *people))
 
 
 def access_list(rng: random.Random) -> tuple[AccessEntry, ...]:

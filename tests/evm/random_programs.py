@@ -16,6 +16,7 @@ from tests.evm.crafting import (
     asm,
     unless,
 )
+from tests.evm.random_inputs import light_input
 
 NOBODY = b"\xee" * 20
 """An address that nothing but a program ever names."""
@@ -30,7 +31,6 @@ ONE = ("ISZERO", "NOT", "CALLDATALOAD", "BLOBHASH")
 TWO = ("ADD", "MUL", "SUB", "DIV", "SDIV", "MOD", "SMOD", "EXP", "SIGNEXTEND", "LT", "GT", "SLT", "SGT", "EQ", "AND",
        "OR", "XOR", "BYTE", "SHL", "SHR", "SAR")  # fmt: skip
 THREE = ("ADDMOD", "MULMOD")
-GENERATOR_BN = (1).to_bytes(32, "big") + (2).to_bytes(32, "big")
 
 
 def target(rng: random.Random) -> bytes:
@@ -70,29 +70,9 @@ def invocation(rng: random.Random, to: bytes, sent: int) -> bytes:
     return code
 
 
-def precompile_input(rng: random.Random, number: int) -> bytes:
-    """Input that reaches the inside of a precompile often enough."""
-    if number == 1:
-        return rng.randbytes(32) + (rng.choice((27, 28, 29))).to_bytes(32, "big") + rng.randbytes(64)
-    if number == 5:
-        sizes = [rng.choice((0, 1, 2, 31, 32, 33)) for _ in range(3)]
-        return b"".join(size.to_bytes(32, "big") for size in sizes) + rng.randbytes(rng.randrange(64))
-    if number in (6, 7):
-        point = rng.choice((GENERATOR_BN, bytes(64), rng.randbytes(64)))
-        return point + (rng.choice((GENERATOR_BN, bytes(64))) if number == 6 else rng.randbytes(rng.choice((1, 32))))
-    if number == 8:
-        return rng.choice((b"", bytes(192), rng.randbytes(192), bytes(191)))
-    if number == 9:
-        tail = rng.choice((b"\0", b"\1", b"\2"))
-        return rng.randrange(20).to_bytes(4, "big") + rng.randbytes(208) + tail
-    sizes = {10: 192, 11: 256, 12: 160, 13: 512, 14: 288, 15: 384, 16: 64, 17: 128}
-    size = sizes.get(number, rng.randrange(100))
-    return rng.choice((bytes(size), rng.randbytes(size), bytes(max(0, size - 1))))
-
-
 def precompile(rng: random.Random) -> bytes:
     address = rng.choice(PRECOMPILES)
-    data = precompile_input(rng, int.from_bytes(address, "big"))
+    data = light_input(rng, int.from_bytes(address, "big"))
     return memory(data) + invocation(rng, address, len(data))
 
 

@@ -83,7 +83,7 @@ def _plainer(job: Job, call: EthereumTransaction) -> Iterator[EthereumTransactio
 def _less_code(job: Job) -> Iterator[Job]:
     accounts = accounts_of(job)
     for address, account in accounts.items():
-        for shorter in _cuts(account.code):
+        for shorter in (*_cuts(account.code), *_skips(account.code)):
             yield with_accounts(job, accounts | {address: replace(account, code=shorter)})
 
 
@@ -94,6 +94,18 @@ def _cuts(data: bytes) -> Iterator[bytes]:
         size = (size + 1) // 2
         for start in range(0, len(data), max(1, size // 4)):
             yield data[:start] + data[start + size :]
+
+
+def _skips(code: bytes) -> Iterator[bytes]:
+    """Code without a few whole instructions, as read from its start."""
+    starts, at = [], 0
+    while at < len(code):
+        starts.append(at)
+        at += 1 + max(0, code[at] - 0x5F) * (code[at] <= 0x7F)
+    starts.append(len(code))
+    for count in range(8, 0, -1):
+        for first, last in zip(starts, starts[count:], strict=False):
+            yield code[:first] + code[last:]
 
 
 def finding(job: Job, is_wrong: IsWrong) -> str:

@@ -33,7 +33,7 @@ def agree(first: Executor, second: Executor, job: Job, seed: int) -> None:
 def test_engines_agree_on_random_transactions() -> None:
     pyevm, revm = ENGINES
     seen: Counter[object] = Counter()
-    for seed in range(JOBS):
+    for seed in random_jobs.seeds(JOBS):
         job = random_jobs.job(seed)
         agree(revm, pyevm, job, seed)
         result = outcome(revm, job)
@@ -47,7 +47,7 @@ def test_engines_agree_on_random_transactions() -> None:
 def test_engines_agree_at_every_gas_step() -> None:
     pyevm, revm = ENGINES
     steps = 0
-    for seed in range(STEPPED):
+    for seed in random_jobs.seeds(STEPPED):
         for job in gas_steps(revm, random_jobs.job(seed)):
             agree(revm, pyevm, job, seed)
             steps += 1

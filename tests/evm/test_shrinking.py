@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from manaflow.evm.pyevm import PyEvmExecutor
 from manaflow.moves.marks import ZERO32, Mark
 from tests.evm import random_jobs
 from tests.evm.comparing import EXTREME, difference, gas_steps, outcome
+from tests.evm.crafting import OTHER, SENDER, THIRD, TO, Account, asm, call, case, look, store
 from tests.evm.job_files import accounts_of, from_json, to_json
 from tests.evm.shrinking import shrink
 
@@ -43,9 +45,20 @@ def test_a_wrong_engine_is_found_and_the_finding_made_small(fault: str) -> None:
     found = next(job for job in map(random_jobs.job, range(200)) if is_wrong(job))
     small = shrink(found, is_wrong)
     assert is_wrong(small)
-    assert len(accounts_of(small)) <= 3
-    assert sum(len(account.code) for account in accounts_of(small).values()) <= 40
+    assert len(json.dumps(to_json(small))) < len(json.dumps(to_json(found))) / 2
     assert difference(right, right, small) is None
+
+
+def test_nothing_stays_that_is_not_needed() -> None:
+    right, wrong = PyEvmExecutor(), Careless("gas")
+    noise = call(OTHER, 1) + look("BALANCE", THIRD) + store(3)
+    world = {OTHER: Account(1, 1, noise, {1: 1}), THIRD: Account(5)}
+    found = case("", [], code=noise + asm(0, 0, "LOG0") + noise, accounts=world, value=3, data=b"abc").job
+    small = shrink(found, lambda job: difference(right, wrong, job) is not None)
+    assert set(accounts_of(small)) == {SENDER, TO}
+    assert accounts_of(small)[TO].balance == 0
+    assert len(accounts_of(small)[TO].code) <= len(asm(0, 0, "LOG0"))
+    assert (small.call.value, small.call.data) == (0, b"")
 
 
 def test_a_job_survives_its_json() -> None:

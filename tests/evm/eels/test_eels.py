@@ -41,12 +41,12 @@ def agree(engine: Executor, eels: EelsExecutor, job: Job, what: str) -> None:
 
 
 def test_random_transactions(eels: EelsExecutor) -> None:
-    for seed in range(JOBS):
+    for seed in random_jobs.seeds(JOBS):
         agree(ENGINE, eels, credited(random_jobs.job(seed)), f"seed {seed}")
 
 
 def test_gas_steps(eels: EelsExecutor) -> None:
-    for seed in range(STEPPED):
+    for seed in random_jobs.seeds(STEPPED):
         for job in gas_steps(ENGINE, credited(random_jobs.job(seed))):
             agree(ENGINE, eels, job, f"seed {seed}")
 
