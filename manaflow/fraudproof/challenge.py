@@ -8,7 +8,7 @@ what no file can show.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Final, Protocol
@@ -160,11 +160,21 @@ class Accusation:
 
     def _build(self, verdict: Verdict) -> Proof:
         self._check_signed()
+        if verdict.rule in (Rule.S1, Rule.B8) and (named := _with_envelopes_named(self.block)) is not None:
+            return self._build_beside(named, verdict)
         if verdict.rule not in BUILDERS:
             raise unprovable(verdict.rule.name if verdict.rule.name in UNPROVABLE else "later", verdict)
         if verdict.rule not in PARENT_RULES and (contradiction := _contradiction(self, verdict)) is not None:
             return contradiction
         return BUILDERS[verdict.rule](self, verdict)
+
+    def _build_beside(self, named: Block, verdict: Verdict) -> Proof:
+        """The proof against the body that the header commits to: the one before us had other envelopes."""
+        accusation = Accusation(self.chain, named)
+        found = accusation.verdict()
+        if found is None:
+            raise unprovable("withheld", verdict)
+        return accusation._build(found)
 
     def _check_signed(self) -> None:
         try:
@@ -176,6 +186,14 @@ class Accusation:
 def unprovable(why: str, verdict: Verdict) -> Unprovable:
     """The refusal of a proof, in words."""
     return Unprovable(why, f"no file shows to others that {verdict}: {UNPROVABLE[why]}")
+
+
+def _with_envelopes_named(block: Block) -> Block | None:
+    """The block with the envelopes that its leaves name, in their order, as far as it has them; None if it is so."""
+    known = {keccak256(envelope): envelope for envelope in block.envelopes}
+    txids = (row.tobytes() for row in block.leaves.txid)
+    named = tuple(known[txid] for txid in txids if txid in known)
+    return None if named == block.envelopes else replace(block, envelopes=named)
 
 
 def _contradiction(accusation: Accusation, verdict: Verdict) -> Proof | None:

@@ -52,8 +52,17 @@ def _register_leaves() -> None:
         register(f"leaf.logs_hash.{way}", _change_leaf("logs_hash", word))
         register(f"leaf.txid.{way}", _change_leaf("txid", word), leave={Step.TXIDS}, apart={"withheld"})
         register(f"leaf.moves_root.{way}", _change_leaf("moves_root", word), leave=everything, apart={"withheld"})
+    register("leaf.txid.swapped", _swap_txids, leave={Step.TXIDS})
     register("leaf.counts.shift", _shift_counts, leave={Step.COUNTS})
     register("leaf.counts.neighbour", _shift_between, leave={Step.COUNTS, Step.MOVES_ROOTS, Step.TOTALS})
+
+
+def _swap_txids(draft: Draft, rng: random.Random) -> None:
+    """Two leaves name each other's envelope."""
+    i, k = rng.sample(draft.signed, 2)
+    one, other = draft[i].leaf.txid, draft[k].leaf.txid
+    draft[i].say(txid=other)
+    draft[k].say(txid=one)
 
 
 def _shift_counts(draft: Draft, rng: random.Random) -> None:
@@ -321,3 +330,11 @@ def _other_moves(block: Block, rng: random.Random) -> Block:
 
 OPERATORS.append(Operator("body.leaves_of_another", _other_body, apart=frozenset({"withheld"})))
 OPERATORS.append(Operator("body.moves_of_another", _other_moves, apart=frozenset({"withheld"})))
+
+
+def _other_envelopes(block: Block, rng: random.Random) -> Block:
+    """Envelopes in another order than the leaves name them."""
+    return replace(block, envelopes=tuple(rng.sample(block.envelopes, len(block.envelopes))))
+
+
+OPERATORS.append(Operator("body.envelopes_shuffled", _other_envelopes, apart=frozenset({"withheld"})))
