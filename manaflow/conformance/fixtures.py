@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from manaflow.coordinator.ethereum import Account, parse_json
 from manaflow.coordinator.hexadecimal import read_bytes, read_integer, read_word, shortened
@@ -27,6 +27,11 @@ MAX_FILE_BYTES: Final = 256 * 2**20
 """One file of fixtures, after decompression."""
 MAX_ARCHIVE_BYTES: Final = 16 * 2**30
 """All files of an archive, after decompression."""
+MAX_LONG_HEADER: Final = 8192
+"""A member's long name or other extended header (CVE-2024-6232)."""
+_LONG_HEADERS: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 NOT_FIXTURES: Final = frozenset({"MANIFEST.json", "index.json"})
 """Files beside fixtures that list them."""
 FORKS: Final[Mapping[str, Fork]] = {"Merge": Fork.PARIS, **{fork.name.capitalize(): fork for fork in Fork}}
@@ -207,10 +212,21 @@ def _read(path: Path) -> bytes:
     return content
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose long names are bounded: tarfile reads such headers whole, and searches them in quadratic time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _LONG_HEADERS and found.size > MAX_LONG_HEADER:
+            raise tarfile.ReadError(f"a header of {found.size} bytes, at most {MAX_LONG_HEADER} are read")
+        return found
+
+
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """The archive as a stream, so that what it claims of itself allocates nothing."""
     total = 0
-    with tarfile.open(path, "r|*") as archive:
+    with tarfile.open(path, "r|*", tarinfo=_Member) as archive:
         for member in archive:
             total += max(member.size, 0)
             if member.size > MAX_FILE_BYTES or total > MAX_ARCHIVE_BYTES:

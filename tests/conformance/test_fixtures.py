@@ -199,3 +199,13 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, str(EXAMPLE)
         archive.addfile(link)
     assert list(fixture_files(path)) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_extended_headers_of_an_archive_are_bounded(tmp_path: Path, kind: bytes) -> None:
+    """Python before 3.11.10 searches a long one for hours."""
+    member = tarfile.TarInfo("x")
+    member.size, member.type = 2**33, kind
+    (tmp_path / "long.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + b"0" * 10**6)
+    with pytest.raises(Failure, match="at most 8192 are read"):
+        list(fixture_files(tmp_path / "long.tar"))
