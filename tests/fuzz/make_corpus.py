@@ -5,7 +5,9 @@ Findings of a fuzzer are added by hand; they stay, as every file that has no nam
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -97,7 +99,21 @@ def state_tests() -> Iterator[tuple[str, bytes]]:
         yield f"example-{i}", json.dumps({name: fixture}, separators=(",", ":")).encode()
 
 
+def archives() -> Iterator[tuple[str, bytes]]:
+    """A fixture beside a file that is none, in each packing."""
+    fixture = next(state_tests())[1]
+    for mode in ("", "gz", "xz", "bz2"):
+        target = io.BytesIO()
+        with tarfile.open(fileobj=target, mode=f"w:{mode}", format=tarfile.PAX_FORMAT) as tar:
+            for name, data in (("a/index.json", b"{}"), ("a/" + "long" * 30 + "é.json", fixture)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        yield mode or "plain", target.getvalue()
+
+
 SEEDS = {
+    "archive": archives,
     "envelope": envelopes,
     "block": blocks,
     "genesis": genesis_files,

@@ -5,10 +5,14 @@ Each takes bytes and a random.Random and returns bytes; the same seed gives the 
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import hashlib
 import json
+import lzma
 import struct
+import zlib
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -318,3 +322,31 @@ def _fit_hashes(tree: Any) -> None:
     for entry in tree["transactions"]:
         entry["hash"] = "0x" + keccak256(bytes.fromhex(entry["raw"][2:])).hex()
     tree["hash"] = "0x" + header_hash(tree["header"]).hex()
+
+
+# ---- archives ----
+
+PACKINGS: Final = {b"\x1f\x8b": gzip, b"\xfd7": lzma, b"BZ": bz2}
+"""How packed archives begin, and what packs them."""
+
+
+def archive(data: bytes, rng: Random) -> bytes:
+    """A change inside a tar, packed or not, its headers' checksums made to fit; or a change of the packed bytes."""
+    packing: Any = PACKINGS.get(data[:2])
+    if rng.random() < 0.2:
+        return any_bytes(data, rng)
+    try:
+        tar = packing.decompress(data) if packing else data
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error):
+        return any_bytes(data, rng)
+    tar = bytearray(any_bytes(tar[:2048], rng)[:2048].ljust(2048, b"\0") + tar[2048:])
+    if rng.random() < 0.5:  # a field of a header: name, mode, ids, size, time, type, link, magic, names, device, prefix
+        at = 512 * rng.randrange(2) + rng.choice((0, 100, 108, 116, 124, 136, 156, 157, 257, 265, 297, 329, 345))
+        field = rng.choice(
+            (b"x", b"g", b"L", b"K", b"S", b"\x80" + b"\xff" * 11, b"77777777777", b"\xff" * 12, b"../../x\0")
+        )
+        tar[at : at + len(field)] = field
+    for start in range(0, min(len(tar), 2048), 512):
+        total = sum(tar[start : start + 148]) + 8 * 32 + sum(tar[start + 156 : start + 512])
+        tar[start + 148 : start + 156] = b"%06o\0 " % total
+    return bytes(packing.compress(bytes(tar)) if packing else tar)

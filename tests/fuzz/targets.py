@@ -15,7 +15,7 @@ from typing import Final
 import rlp
 
 from manaflow import _native
-from manaflow.conformance.fixtures import read_fixtures
+from manaflow.conformance.fixtures import fixture_files, read_fixtures
 from manaflow.coordinator.ethereum import load_block
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.encoding import encode_envelope
@@ -198,6 +198,18 @@ def fixtures(data: bytes) -> bool:
         return False
 
 
+def archive(data: bytes) -> bool:
+    """State tests in a tar archive, packed or not."""
+    path = _SCRATCH.with_name("fixtures.tar.gz")
+    path.write_bytes(data)
+    try:
+        return sum(len(read_fixtures(name, content)) for name, content in fixture_files(path)) > 0
+    except Failure as failure:
+        if str(path) not in str(failure):
+            raise
+        return False
+
+
 _FOLDER = tempfile.TemporaryDirectory(prefix="manaflow-fuzz-")
 _SCRATCH = Path(_FOLDER.name) / "block.json"
 
@@ -210,6 +222,7 @@ TARGETS: Final = {
     "fraud_proof": Target(fraud_proof, mutations.fraud_proof, 2**23, 64),
     "inclusion": Target(inclusion, mutations.rlp_after(len(INCLUSION_MAGIC) + 1), 2**18, 64),
     "neutral": Target(neutral, mutations.json_text, 2**24, 64),
+    "archive": Target(archive, mutations.archive, 2**25, 64),
     "fixtures": Target(fixtures, mutations.json_text, 2**24, 64),
 }
 
