@@ -96,7 +96,8 @@ def fixture_files(path: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), _read(path)
         else:
             yield from _members(path)
-    except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
+    except (OSError, EOFError, TypeError, ValueError, tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
+        # TypeError: tarfile's answer to a gzip header that is cut short.
         raise Failure(f"{path}: {error}") from error
 
 
