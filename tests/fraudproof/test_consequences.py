@@ -12,6 +12,7 @@ from manaflow.errors import Convicted, Rule, Verdict
 from manaflow.evm.executor import Execution, Job
 from manaflow.evm.native import RevmExecutor
 from manaflow.evm.pyevm.executor import PyEvmExecutor
+from manaflow.fraudproof.build import prove_parent
 from manaflow.fraudproof.challenge import Accusation
 from manaflow.fraudproof.consequences import apply_proof
 from manaflow.fraudproof.errors import EnginesDisagree, ProofRejected
@@ -21,6 +22,7 @@ from manaflow.moves.block import Block
 from manaflow.validator.validator import Validator
 from manaflow.validator.witness import Witness
 from tests.catalogue.dishonest import Draft, sealed
+from tests.fraudproof.forge import executed_chain, forge_header
 from tests.replays import HOLESKY, chain
 
 PYEVM = PyEvmExecutor()
@@ -83,6 +85,16 @@ def test_a_proof_that_does_not_verify_changes_nothing(misled: Validator) -> None
             apply_proof(misled, wrong.encode(), PYEVM)
         assert misled.head == head
     assert misled.conviction(head[1]) is None
+
+
+def test_a_proof_about_another_chain_is_not_ours(misled: Validator) -> None:
+    other = executed_chain()
+    accused = forge_header(other.head, base_fee=1)
+    data = prove_parent(Rule.B2, accused, other.config, other.blocks[-2].header).encode()
+    assert verify(data, accused.hash, PYEVM).rule == Rule.B2
+    with pytest.raises(ProofRejected, match="another chain"):
+        apply_proof(misled, data, PYEVM)
+    assert misled.conviction(accused.hash) is None
 
 
 class Contrary:
