@@ -10,7 +10,7 @@ import typer
 
 from manaflow.cli.files import read_block, read_bounded, write_whole
 from manaflow.cli.limits import DEFAULT_SECONDS, Seconds, within
-from manaflow.cli.options import Engine, Json, State
+from manaflow.cli.options import Engine, Json, State, block_hash
 from manaflow.cli.output import show
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.fraudproof.errors import ProofRejected
@@ -84,7 +84,7 @@ def verify_proof(
 
     Exit code 0: the proof convicts a block of that chain. 1: it does not verify, and says nothing of any block.
     """
-    trusted = _hash(head)
+    trusted = block_hash(head)
     started = time.perf_counter()
     data = read_bounded(file, MAX_PROOF_BYTES)
     with within(seconds):
@@ -161,13 +161,3 @@ def _executor(engine: Engine) -> Executor:
     from manaflow.evm.pyevm.executor import PyEvmExecutor
 
     return PyEvmExecutor()
-
-
-def _hash(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise typer.BadParameter(f"{text!r} is no block hash (0x and 64 hex digits)")
-    return value
