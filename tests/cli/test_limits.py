@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
@@ -20,10 +19,8 @@ def spin() -> None:
 
 
 def test_what_takes_too_long_is_not_judged() -> None:
-    started = time.monotonic()
     with pytest.raises(Failure, match=r"not judged: 0\.2 seconds"), within(0.2):
         spin()
-    assert time.monotonic() - started < 30
 
 
 def test_what_is_done_in_time_is_left_alone() -> None:
