@@ -43,7 +43,7 @@ class Table(StrEnum):
     BLOCKS = "blocks"
     """Block hash -> the block's bytes."""
     CANONICAL = "canonical"
-    """Block number -> block hash."""
+    """Block number -> the canonical block's hash, header, and history peaks before it."""
     CODES = "codes"
     """keccak-256 -> code bytes."""
     FIRST_CELLS = "first_cells"

@@ -21,8 +21,6 @@ JOBS = 50_000 if is_nightly() else 500
 STEPPED = JOBS // 25
 """Of so many jobs all gas steps are compared."""
 
-pytestmark = pytest.mark.skipif(len(ENGINES) < 2, reason="one executor has nobody to agree with")
-
 
 def agree(first: Executor, second: Executor, job: Job, seed: int) -> None:
     if told := difference(first, second, job, seed):
