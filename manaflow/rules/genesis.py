@@ -16,7 +16,7 @@ from manaflow.moves.trees import EMPTY_ROOT
 from manaflow.rules.bodies import check_b4, check_codes
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.forks import precompiles
-from manaflow.rules.leaves import check_b3_cells, check_b3_first, check_b3_pair
+from manaflow.rules.leaves import check_b3_body, check_b3_cells, check_b3_first, check_b3_pair
 from manaflow.rules.moves import check_m2, check_m4, check_m4_precompiles, named, value_of
 from manaflow.rules.signing import check_b8_masks
 from manaflow.rules.system import check_b8_leaf
@@ -39,8 +39,7 @@ def check_genesis(config: ChainConfig, block: Block) -> None:
     leaves, moves = block.leaves.objects(), block.moves.objects()
     check_genesis_leaves(config, block.header, leaves)
     bounds = block.leaves.move_offsets().tolist()
-    if bounds[-1] != len(moves):
-        raise Verdict(Rule.B3, "number of moves", expected=bounds[-1], actual=len(moves))
+    check_b3_body(bounds[-1], len(moves))
     codes = check_codes(block.header, block.codes, is_genesis=True)
     for i, (start, stop) in enumerate(itertools.pairwise(bounds)):
         _check_part(config, moves[start:stop], codes, i)

@@ -76,6 +76,11 @@ def check_b3_moves(leaf: Leaf, moves: int) -> None:
     _equal("number of moves", leaf.consumes + leaf.references, moves)
 
 
+def check_b3_body(counted: int, moves: int) -> None:
+    """B3: a body has as many moves as its leaves count together."""
+    _equal("number of moves", counted, moves)
+
+
 def compute_fees_added(effective_price: int, base_fee: int, gas_used: int) -> int:
     """Wei that a signed transaction adds to the fees of profile `manaflow` (0 in `ethereum`)."""
     return gas_used * (effective_price - base_fee)

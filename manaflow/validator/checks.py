@@ -12,7 +12,6 @@ from typing import overload
 
 import numpy as np
 
-from manaflow.errors import Rule, Verdict
 from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
@@ -24,7 +23,7 @@ from manaflow.rules.bodies import check_b3_root, check_codes, check_withdrawals_
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.genesis import check_genesis
 from manaflow.rules.headers import check_b2, check_b6, check_b7
-from manaflow.rules.leaves import check_b3_counts
+from manaflow.rules.leaves import check_b3_body, check_b3_counts
 from manaflow.rules.system import check_b8, expected_system_leaves
 from manaflow.validator.transactions import Ancestry, Transactions, check_transactions, refuse
 
@@ -70,15 +69,9 @@ def check_header(header: Header, signature: bytes, ancestry: Ancestry) -> None:
 def check_counts(block: Block) -> tuple[bytes, ...]:
     """Counts of leaves, codes and moves; withdrawals and codes against roots (B3, B4). Returns the codes' hashes."""
     check_b3_counts(block.header, len(block.leaves), len(block.codes))
-    _check_number_of_moves(block)
+    check_b3_body(int(block.leaves.move_offsets()[-1]), len(block.moves))
     check_withdrawals_root(block.header, block.withdrawals)
     return tuple(sorted(check_codes(block.header, block.codes)))
-
-
-def _check_number_of_moves(block: Block) -> None:
-    counted = int(block.leaves.move_offsets()[-1])
-    if counted != len(block.moves):
-        raise Verdict(Rule.B3, "number of moves", expected=counted, actual=len(block.moves))
 
 
 def check_roots(block: Block, offsets: I64, hashing: Hashing) -> None:
