@@ -20,11 +20,11 @@ from manaflow.evm.environment import SYSTEM_CONTRACTS
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.columns import Moves
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.hashing import PYTHON, Hashing, keccak256
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Location, Mark, Mask, Move
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.bodies import ancestor_leaf
 from manaflow.rules.config import CANCUN_BLOBS, BlobParameters, ChainConfig, Fork, ForkEntry, Profile
 from manaflow.rules.fees import blob_base_fee, next_base_fee, next_excess_blob_gas

@@ -11,9 +11,10 @@ from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
 from manaflow.evm.executor import Environment, Job, SystemCall
 from manaflow.evm.isolated import job_of
 from manaflow.moves.block import Block
-from manaflow.moves.envelopes import EthereumTransaction, decode_envelope, recover_sender
+from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.leaf import Leaf, SystemKind
 from manaflow.moves.marks import Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.system import expected_system_leaves
 

@@ -20,11 +20,12 @@ from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS, environme
 from manaflow.evm.native import fill_steps
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Moves
-from manaflow.moves.envelopes import GAS_PER_BLOB, decode_envelope, recover_sender
+from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.hashing import Hashing
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.moves.trees import EMPTY_ROOT, Frontier, leaf_hash
 from manaflow.moves.wire import GenesisFile
 from manaflow.rules.config import ChainConfig

@@ -16,11 +16,11 @@ from manaflow.errors import Unsupported
 from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.columns import U8
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.hashing import Hashing
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.bodies import ancestor_leaf
 from manaflow.rules.config import (
     CALL_ORDER,

@@ -6,11 +6,14 @@ from typing import Any
 
 import rlp
 
-from manaflow.moves.envelopes import EthereumTransaction
+from manaflow.moves.declared import encode_declared
+from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
 
 
 def encode_envelope(transaction: EthereumTransaction) -> bytes:
     """The bytes that `moves.envelopes.decode_envelope` read: its inverse."""
+    if isinstance(transaction, DeclaredTransaction):
+        return encode_declared(transaction)
     signature = [transaction.y_parity, transaction.r, transaction.s]
     if transaction.type == 0:
         signature[0] += 27 if transaction.chain_id is None else 35 + 2 * transaction.chain_id

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from manaflow import _native
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.columns import U8, U32, U64
-from manaflow.moves.envelopes import EthereumTransaction, decode_envelope, recover_sender
+from manaflow.moves.envelopes import decode_envelope, recover_sender
+from manaflow.moves.transactions import EthereumTransaction
 
 
 @dataclass(frozen=True, slots=True, eq=False)

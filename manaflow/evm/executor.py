@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from manaflow.moves.envelopes import EthereumTransaction
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import Location
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import BlobParameters, Fork
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from manaflow.errors import Rule, Undeclared, Verdict
 from manaflow.evm.executor import Environment, Execution, Executor, Job, SystemCall
 from manaflow.evm.logs import outcome_of
-from manaflow.moves.envelopes import EthereumTransaction
 from manaflow.moves.leaf import Leaf, Outcome
 from manaflow.moves.marks import Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.execution import check_x2, check_x3, check_x4
 
 

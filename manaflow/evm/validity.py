@@ -9,8 +9,8 @@ from typing import Final
 
 from manaflow.errors import Failure, Rule, Undeclared, Verdict
 from manaflow.evm.executor import Job
-from manaflow.moves.envelopes import GAS_PER_BLOB, EthereumTransaction
 from manaflow.moves.marks import MAX_NONCE, ZERO32, Mark
+from manaflow.moves.transactions import DECLARED_TYPE, GAS_PER_BLOB, DeclaredTransaction, EthereumTransaction
 from manaflow.rules.config import Fork
 
 GAS_TRANSACTION: Final = 21_000
@@ -27,6 +27,8 @@ GAS_ACCESS_SLOT: Final = 1_900
 GAS_INITCODE_WORD: Final = 2
 MAX_INITCODE: Final = 49_152
 """Bytes (EIP-3860)."""
+GAS_GUARD: Final = 2_100
+"""Per guard of a declared envelope: a cold read (SPEC 7, X4)."""
 GAS_AUTHORIZATION: Final = 25_000
 """EIP-7702, before the refund for an authority that is not empty."""
 MAX_TRANSACTION_GAS: Final = 2**24
@@ -37,6 +39,15 @@ MAX_WEI: Final = 2**128 - 1
 """More wei than any chain holds. Engines compute fees in 128 bits, so that what reaches beyond is refused by rule."""
 BLOB_HASH_VERSION: Final = 1
 """EIP-4844."""
+_FIRST_FORK: Final = {
+    0: Fork.PARIS,
+    1: Fork.PARIS,
+    2: Fork.PARIS,
+    3: Fork.CANCUN,
+    4: Fork.PRAGUE,
+    DECLARED_TYPE: Fork.PARIS,
+}
+"""The first fork that has a type of transaction, among those that Manaflow holds."""
 DELEGATION: Final = bytes.fromhex("ef0100")
 DELEGATION_BYTES: Final = 23
 """A delegation is 0xef0100 and an address (EIP-7702)."""
@@ -62,11 +73,11 @@ def check_x0(job: Job) -> None:
 
 def check_type(job: Job, transaction: EthereumTransaction) -> None:
     """The fork has this type of transaction (EIP-4844, EIP-7702); types 3 and 4 call, they do not create."""
-    first = {0: Fork.PARIS, 1: Fork.PARIS, 2: Fork.PARIS, 3: Fork.CANCUN, 4: Fork.PRAGUE}.get(transaction.type)
+    first = _FIRST_FORK.get(transaction.type)
     if first is None or job.environment.fork < first:
         fork = job.environment.fork.name.lower()
         raise _invalid("type", f"one that {fork} has", transaction.type)
-    if transaction.type >= 3 and not transaction.to:
+    if transaction.type in (3, 4) and not transaction.to:
         raise _invalid(f"recipient of a type {transaction.type} transaction", "20 bytes", "none")
 
 
@@ -153,7 +164,7 @@ def check_sender(job: Job, transaction: EthereumTransaction) -> None:
 
 
 def intrinsic_gas(transaction: EthereumTransaction, fork: Fork) -> int:
-    """Gas due before execution: data, access list, creation, initcode, authorizations (EIP-2028, 2930, 3860, 7702)."""
+    """Gas due before execution: data, access list, creation, initcode, authorizations (EIP-2028 to 7702), guards."""
     gas = GAS_TRANSACTION + GAS_TOKEN * calldata_tokens(transaction.data)
     if not transaction.to:
         gas += GAS_CREATE
@@ -161,6 +172,8 @@ def intrinsic_gas(transaction: EthereumTransaction, fork: Fork) -> int:
             gas += GAS_INITCODE_WORD * ((len(transaction.data) + 31) // 32)
     for entry in transaction.access_list:
         gas += GAS_ACCESS_ADDRESS + GAS_ACCESS_SLOT * len(entry.slots)
+    if isinstance(transaction, DeclaredTransaction):
+        gas += GAS_GUARD * transaction.guards
     return gas + GAS_AUTHORIZATION * len(transaction.authorizations)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.header import Header
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.config import ChainConfig, Fork
 
 ELASTICITY: Final = 2

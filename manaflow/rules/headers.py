@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.envelopes import GAS_PER_BLOB, is_low_signature, recover_address
 from manaflow.moves.header import MAX_EXTRA_DATA, Header
 from manaflow.moves.marks import ZERO32
+from manaflow.moves.signatures import is_low_signature, recover_address
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.moves.trees import EMPTY_ROOT, Frontier, leaf_hash
 from manaflow.rules.config import ChainConfig, Fork, Profile
 from manaflow.rules.fees import next_base_fee, next_excess_blob_gas

@@ -10,8 +10,8 @@ from typing import Final
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Withdrawal
-from manaflow.moves.envelopes import EthereumTransaction
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark, Mask, Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import Profile
 
 GWEI: Final = 10**9

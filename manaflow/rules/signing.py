@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.envelopes import EthereumTransaction, decode_envelope, recover_sender
+from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.marks import UNSIGNED, Mask, Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import ChainConfig, Profile
 
 BLOB_TYPE: Final = 3

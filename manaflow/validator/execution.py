@@ -16,9 +16,10 @@ from manaflow.evm.isolated import execute_alone, job_of
 from manaflow.evm.native import MAX_CODES, RevmExecutor, execute_block
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, U8
-from manaflow.moves.envelopes import EthereumTransaction, decode_envelope
+from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Mark, Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.system import expected_system_leaves
 

@@ -14,10 +14,11 @@ from manaflow.errors import Failure, Verdict
 from manaflow.evm.envelopes import EnvelopeColumns
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
-from manaflow.moves.envelopes import GAS_PER_BLOB, EthereumTransaction, decode_envelope
+from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Mark, Mask, Move
+from manaflow.moves.transactions import GAS_PER_BLOB, EthereumTransaction
 from manaflow.moves.trees import Frontier
 from manaflow.rules.bodies import HASH_WINDOW, check_b4, check_b5
 from manaflow.rules.config import ChainConfig, Fork, Profile

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from manaflow.errors import Rule
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mark, Mask, Move
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.bodies import CODE_GAS_PER_BYTE, HASH_WINDOW, MAX_CODE_BYTES
 from manaflow.rules.system import EMPTY_LOGS_HASH
 from tests.catalogue.case import CANCUN, CREATING, PARIS, PRAGUE, Base, Case, Lie, add, entry, flipped, virgin

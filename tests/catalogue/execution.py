@@ -12,10 +12,10 @@ from typing import Any
 
 from manaflow.errors import Rule
 from manaflow.evm.environment import environment_of
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
+from manaflow.moves.transactions import GAS_PER_BLOB
 from tests.builders import TO, authorization
 from tests.catalogue.case import (
     BLOBS,

@@ -8,10 +8,11 @@ from typing import Any
 
 from manaflow.errors import Rule
 from manaflow.moves.block import Withdrawal
-from manaflow.moves.envelopes import CURVE_ORDER, GAS_PER_BLOB
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32
+from manaflow.moves.signatures import CURVE_ORDER
+from manaflow.moves.transactions import GAS_PER_BLOB
 from tests.catalogue.case import BLOBS, CANCUN, PARIS, SHANGHAI, Base, Case, Lie, add, entry, flipped
 from tests.catalogue.dishonest import Step, resigned, sealed
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from manaflow.errors import Rule
-from manaflow.moves.envelopes import CURVE_ORDER
 from manaflow.moves.marks import UNSIGNED, Mask
+from manaflow.moves.signatures import CURVE_ORDER
 from tests.catalogue.case import BLOBS, CANCUN, Base, Case, Lie, add, entry, flipped
 from tests.catalogue.dishonest import Draft, Step, sealed
 from tests.catalogue.envelopes import append_signed, edited, signed, stranger_moves

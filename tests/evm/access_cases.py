@@ -6,9 +6,10 @@ must use. Locations are written "mark name [slot]": "b sender", "s to 7", "e 99"
 
 from __future__ import annotations
 
-from manaflow.moves.envelopes import CURVE_ORDER, AccessEntry
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO20
+from manaflow.moves.signatures import CURVE_ORDER
+from manaflow.moves.transactions import AccessEntry
 from manaflow.rules.config import Fork
 from tests.evm.access_corners import CORNERS
 from tests.evm.crafting import (

@@ -11,10 +11,10 @@ from eth.vm import opcode_values
 
 from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS
 from manaflow.evm.executor import Environment, Job, SystemCall
-from manaflow.moves.envelopes import Authorization, EthereumTransaction
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO20, ZERO32, Location
+from manaflow.moves.transactions import Authorization, EthereumTransaction
 from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, Fork
 
 ETHER = 10**18

@@ -10,7 +10,7 @@ import coincurve
 
 from manaflow.evm.executor import Environment, Job
 from manaflow.evm.validity import floor_gas, intrinsic_gas
-from manaflow.moves.envelopes import AccessEntry, Authorization
+from manaflow.moves.transactions import AccessEntry, Authorization
 from manaflow.rules.config import Fork
 from tests.evm.crafting import (
     AUTHORITY_KEY,

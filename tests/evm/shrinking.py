@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from manaflow.evm.executor import Job, SystemCall
 from manaflow.evm.validity import floor_gas, intrinsic_gas
-from manaflow.moves.envelopes import EthereumTransaction
+from manaflow.moves.transactions import EthereumTransaction
 from tests.evm.crafting import Account
 from tests.evm.job_files import accounts_of, to_json, world_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from manaflow.errors import Undeclared
 from manaflow.evm.executor import Execution, Executor
-from manaflow.moves.envelopes import EthereumTransaction
 from manaflow.moves.marks import Location
+from manaflow.moves.transactions import EthereumTransaction
 from tests.conftest import ROOT
 from tests.evm.access_cases import CASES
 from tests.evm.comparing import Poisoned, difference, gas_steps

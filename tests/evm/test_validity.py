@@ -12,10 +12,10 @@ from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS
 from manaflow.evm.executor import Job, SystemCall
 from manaflow.evm.pyevm import PyEvmExecutor
 from manaflow.evm.validity import check_x0, floor_gas, intrinsic_gas, maximum_cost
-from manaflow.moves.envelopes import GAS_PER_BLOB, AccessEntry
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Mark
+from manaflow.moves.transactions import GAS_PER_BLOB, AccessEntry
 from manaflow.rules.config import PRAGUE_BLOBS, Fork
 from tests.evm.crafting import (
     ETHER,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from manaflow.coordinator.ethereum import EthereumBlock
 from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS
 from manaflow.evm.executor import Environment, Execution, Job, SystemCall
-from manaflow.moves.envelopes import EthereumTransaction, decode_envelope
+from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import CANCUN_BLOBS, NETWORK_FORKS, PRAGUE_BLOBS, Fork
 from manaflow.rules.fees import blob_base_fee
 

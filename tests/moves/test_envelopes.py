@@ -8,16 +8,10 @@ import pytest
 import rlp
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.envelopes import (
-    CURVE_ORDER,
-    MAX_ENVELOPE_BYTES,
-    Authorization,
-    EthereumTransaction,
-    decode_envelope,
-    recover_authority,
-    recover_sender,
-)
+from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_authority, recover_sender
 from manaflow.moves.hashing import keccak256
+from manaflow.moves.signatures import CURVE_ORDER
+from manaflow.moves.transactions import Authorization, EthereumTransaction
 from tests.builders import (
     CHAIN_ID,
     FIELDS,
@@ -176,7 +170,7 @@ def test_invalid_authorizations() -> None:
     assert recover_authority(kept) is None
 
 
-@pytest.mark.parametrize("first", [0x00, 0x05, 0x4D, 0x7F, 0x80, 0xBF])
+@pytest.mark.parametrize("first", [0x00, 0x05, 0x4C, 0x7F, 0x80, 0xBF])
 def test_invalid_types(first: int) -> None:
     assert "type" in refused(bytes((first,)) + envelope(2)[1:])
 

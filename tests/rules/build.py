@@ -10,10 +10,10 @@ import pytest
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves import trees
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import Leaf, SystemKind
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mark, Mask, Move
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, ChainConfig, Fork, ForkEntry, Profile
 from manaflow.rules.system import EMPTY_LOGS_HASH
 from tests.chain import PRODUCER, address_of

@@ -10,7 +10,7 @@ from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manaflow.moves.envelopes import GAS_PER_BLOB
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.config import CANCUN_BLOBS, NETWORK_FORKS, PRAGUE_BLOBS, ChainConfig, Fork, ForkEntry, Profile
 from manaflow.rules.fees import MAX_BLOB_BASE_FEE, blob_base_fee, next_base_fee, next_excess_blob_gas
 from tests.evm.test_environment import config, header

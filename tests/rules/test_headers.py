@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from manaflow.errors import Rule, Unsupported
-from manaflow.moves.envelopes import CURVE_ORDER, GAS_PER_BLOB
+from manaflow.moves.signatures import CURVE_ORDER
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.moves.trees import Frontier, leaf_hash
 from manaflow.rules.headers import check_b2, check_b6, check_b7
 from tests.chain import PRODUCER, key_of

@@ -8,8 +8,8 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.moves.block import Withdrawal
-from manaflow.moves.envelopes import GAS_PER_BLOB
 from manaflow.moves.marks import Mark, Mask
+from manaflow.moves.transactions import GAS_PER_BLOB
 from manaflow.rules.config import Fork, Profile
 from manaflow.rules.forks import precompiles
 from manaflow.rules.moves import (

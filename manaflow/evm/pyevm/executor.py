@@ -15,8 +15,9 @@ from manaflow.evm.executor import Execution, Job, Log, SystemCall
 from manaflow.evm.pyevm.accounts import Stop
 from manaflow.evm.pyevm.state import state_of
 from manaflow.evm.validity import DELEGATION, check_x0, floor_gas, intrinsic_gas, is_delegation
-from manaflow.moves.envelopes import Authorization, EthereumTransaction, recover_authority
+from manaflow.moves.envelopes import recover_authority
 from manaflow.moves.marks import MAX_NONCE, ZERO20
+from manaflow.moves.transactions import Authorization, EthereumTransaction
 from manaflow.rules.config import Fork
 
 MAX_REFUND_QUOTIENT: Final = 5

@@ -1,0 +1,184 @@
+"""The declared envelope: an EIP-1559 call whose signer also says its moves (rule S2; docs/SPEC.md, section 4).
+
+    envelope = 0x4d | rlp([chain id, nonce, max priority fee, max fee, gas limit, to, value, data, access list,
+                           valid until, flags, moves, y parity, r, s])
+    move     = [mask, mark, intx, addr, slot, prev, next]       full width; a masked field is the empty string
+
+What is signed is EIP-712 typed data, so that today's wallets show it. `native/src/declared.rs` is the twin for hot
+paths: it accepts and refuses the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import rlp
+
+from manaflow.errors import Rule, Verdict
+from manaflow.moves.envelope_fields import decode_access_list, decode_r_s, decode_to
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mask, Move
+from manaflow.moves.rlp_reader import RlpError, RlpReader
+from manaflow.moves.transactions import DECLARED_TYPE, AccessEntry, DeclaredTransaction, Flag, NamedMove
+
+MOVE_TYPE: Final = b"Move(uint8 mask,bytes1 mark,bytes32 intx,address account,bytes32 slot,bytes32 prev,bytes32 next)"
+ACCESS_TYPE: Final = b"AccessEntry(address account,bytes32[] slots)"
+TRANSACTION_TYPE: Final = (
+    b"Transaction(uint64 nonce,uint256 maxPriorityFeePerGas,uint256 maxFeePerGas,uint64 gasLimit,bytes to,"
+    b"uint256 value,bytes data,AccessEntry[] accessList,uint64 validUntil,uint8 flags,Move[] moves)"
+)
+DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId)"
+DOMAIN_NAME: Final = "Manaflow"
+DOMAIN_VERSION: Final = "1"
+ALL_FLAGS: Final = int(Flag.OPEN | Flag.MUST_SUCCEED)
+
+_TRANSACTION_TYPE_HASH: Final = keccak256(TRANSACTION_TYPE + ACCESS_TYPE + MOVE_TYPE)
+_ACCESS_TYPE_HASH: Final = keccak256(ACCESS_TYPE)
+_MOVE_TYPE_HASH: Final = keccak256(MOVE_TYPE)
+_DOMAIN_TYPE_HASH: Final = keccak256(DOMAIN_TYPE)
+
+
+def decode_declared(raw: bytes) -> DeclaredTransaction:
+    """Read a declared envelope strictly. `raw` begins with DECLARED_TYPE and is bounded. Raises Verdict(S2)."""
+    try:
+        return _decode(raw)
+    except RlpError as error:
+        raise Verdict(Rule.S2, f"the envelope does not decode: {error}") from error
+
+
+def _decode(raw: bytes) -> DeclaredTransaction:
+    fields = RlpReader.whole(raw, 1)
+    chain_id, nonce = fields.integer("chain id", 8), fields.integer("nonce", 8)
+    priority_fee, max_fee = fields.integer("max priority fee", 32), fields.integer("max fee", 32)
+    gas_limit, to = fields.integer("gas limit", 8), decode_to(fields)
+    value, data = fields.integer("value", 32), fields.string("data")
+    access_list = decode_access_list(fields.items("access list"))
+    valid_until, flags = fields.integer("valid until", 8), fields.integer("flags", 1)
+    if flags & ~ALL_FLAGS:
+        raise RlpError(f"flags: {flags:#04x} has bits that nobody knows")
+    moves = _decode_moves(fields.items("moves"))
+    y_parity = fields.integer("y parity", 1)
+    if y_parity > 1:
+        raise RlpError("y parity: neither 0 nor 1")
+    r, s = decode_r_s(fields)
+    fields.finish("the transaction")
+    transaction = DeclaredTransaction(
+        DECLARED_TYPE, chain_id, nonce, priority_fee, max_fee, gas_limit, to, value, data, access_list, 0, (), (),
+        y_parity, r, s, b"", keccak256(raw), valid_until, flags, moves,
+    )  # fmt: skip
+    return replace(transaction, signing_hash=signing_hash(transaction))
+
+
+def _decode_moves(items: RlpReader) -> tuple[NamedMove, ...]:
+    """Signed moves, ascending; equal ones stand side by side."""
+    moves: list[NamedMove] = []
+    while items.more:
+        move = _decode_move(items.items("move"))
+        if moves and move.sort_key < moves[-1].sort_key:
+            raise RlpError("moves: not in ascending order")
+        moves.append(move)
+    return tuple(moves)
+
+
+def _decode_move(fields: RlpReader) -> NamedMove:
+    mask = fields.fixed("mask of a move", 1)[0]
+    if mask & UNSIGNED == UNSIGNED:
+        raise RlpError("mask of a move: nothing of it is signed")
+    if mask & Mask.GUARD and (not mask & Mask.REFERENCE or mask & (Mask.MARK | Mask.ADDR | Mask.SLOT)):
+        raise RlpError("mask of a move: a guard is a reference whose mark, address and slot are signed")
+
+    def field(name: str, bit: Mask, width: int) -> bytes:
+        if not mask & bit:
+            return fields.fixed(f"{name} of a move", width)
+        if fields.string(f"{name} of a move"):
+            raise RlpError(f"{name} of a move: masked and not empty")
+        return bytes(width)
+
+    return NamedMove(
+        mask,
+        field("mark", Mask.MARK, 1)[0],
+        field("intx", Mask.INTX, 32),
+        field("addr", Mask.ADDR, 20),
+        field("slot", Mask.SLOT, 32),
+        field("prev", Mask.PREV, 32),
+        field("next", Mask.NEXT, 32),
+    )
+
+
+def encode_declared(transaction: DeclaredTransaction) -> bytes:
+    """The envelope of a declared transaction; its txid and signing hash are not looked at."""
+    access_list = [[entry.address, list(entry.slots)] for entry in transaction.access_list]
+    fields: list[Any] = [
+        transaction.chain_id, transaction.nonce, transaction.max_priority_fee, transaction.max_fee,
+        transaction.gas_limit, transaction.to, transaction.value, transaction.data, access_list,
+        transaction.valid_until, transaction.flags, [_encode_move(move) for move in transaction.moves],
+        transaction.y_parity, transaction.r, transaction.s,
+    ]  # fmt: skip
+    return bytes((DECLARED_TYPE,)) + bytes(rlp.encode(fields))
+
+
+def _encode_move(move: NamedMove) -> list[bytes]:
+    fields = (
+        (Mask.MARK, bytes((move.mark,))),
+        (Mask.INTX, move.intx),
+        (Mask.ADDR, move.addr),
+        (Mask.SLOT, move.slot),
+        (Mask.PREV, move.prev),
+        (Mask.NEXT, move.next),
+    )
+    return [bytes((move.mask,)), *(b"" if move.mask & bit else value for bit, value in fields)]
+
+
+def signed_form(move: Move, intx: bytes = ZERO32) -> NamedMove:
+    """A filled move as its signer saw it: masked fields zero. intx: of the cell, 32 bytes, where INTX is signed."""
+    mask = move.mask
+    return NamedMove(
+        mask,
+        0 if mask & Mask.MARK else move.mark,
+        ZERO32 if mask & Mask.INTX else intx,
+        ZERO20 if mask & Mask.ADDR else move.addr,
+        ZERO32 if mask & Mask.SLOT else move.slot,
+        ZERO32 if mask & Mask.PREV else move.prev,
+        ZERO32 if mask & Mask.NEXT else move.next,
+    )
+
+
+def signing_hash(transaction: DeclaredTransaction) -> bytes:
+    """EIP-712: keccak-256 of 0x1901 | the domain's hash | the transaction's hash, 32 bytes."""
+    struct = b"".join((
+        _TRANSACTION_TYPE_HASH,
+        _word(transaction.nonce),
+        _word(transaction.max_priority_fee),
+        _word(transaction.max_fee),
+        _word(transaction.gas_limit),
+        keccak256(transaction.to),
+        _word(transaction.value),
+        keccak256(transaction.data),
+        keccak256(b"".join(map(_hash_access_entry, transaction.access_list))),
+        _word(transaction.valid_until),
+        _word(transaction.flags),
+        keccak256(b"".join(map(_hash_move, transaction.moves))),
+    ))  # fmt: skip
+    return keccak256(b"\x19\x01" + domain_separator(transaction.chain_id or 0) + keccak256(struct))
+
+
+def domain_separator(chain_id: int) -> bytes:
+    """EIP-712: the hash of the domain, 32 bytes."""
+    name, version = keccak256(DOMAIN_NAME.encode()), keccak256(DOMAIN_VERSION.encode())
+    return keccak256(_DOMAIN_TYPE_HASH + name + version + _word(chain_id))
+
+
+def _hash_access_entry(entry: AccessEntry) -> bytes:
+    return keccak256(_ACCESS_TYPE_HASH + entry.address.rjust(32, b"\0") + keccak256(b"".join(entry.slots)))
+
+
+def _hash_move(move: NamedMove) -> bytes:
+    mark, account = bytes((move.mark,)).ljust(32, b"\0"), move.addr.rjust(32, b"\0")
+    return keccak256(
+        _MOVE_TYPE_HASH + _word(move.mask) + mark + move.intx + account + move.slot + move.prev + move.next
+    )
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(32, "big")
