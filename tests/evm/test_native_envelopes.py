@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from manaflow import _native
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes, decode_envelopes_in_python
-from manaflow.moves.envelopes import CURVE_ORDER, MAX_ENVELOPE_BYTES, decode_envelope, recover_authority
+from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_authority
+from manaflow.moves.signatures import CURVE_ORDER
 from tests.builders import (
     OTHER_KEY,
     TO,
