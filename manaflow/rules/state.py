@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.marks import Mark, Move
+from manaflow.moves.marks import ZERO32, Mark, Move
 from manaflow.rules.moves import named
 
 Place = tuple[int, int, int]
@@ -42,6 +42,19 @@ def check_v1(move: Move, first_cell: int, maker: Move | None) -> None:
         raise Verdict(Rule.V1, what, expected=named(maker.location), actual=named(move.location))
     if maker.next != move.prev:
         raise Verdict(Rule.V1, f"value of cell {move.number}", expected=maker.next, actual=move.prev)
+
+
+def check_v1_intx(move: Move, intx: bytes, maker_txid: bytes | None) -> None:
+    """V1: where a declared transaction signs a cell's maker, the cell is that maker's.
+
+    intx: what is signed, 32 bytes, zero for a virgin cell (`rules.declared.signed_intx` gives it move by move).
+    maker_txid: the transaction's that made cell `move.number`, 32 bytes, or None if the caller has none to show (then
+    only number 0 is judged); not looked at for number 0.
+    """
+    maker = ZERO32 if move.number == 0 else maker_txid
+    if maker is not None and intx != maker:
+        what = "maker of a virgin cell" if move.number == 0 else f"maker of cell {move.number}"
+        raise Verdict(Rule.V1, what, expected=maker, actual=intx)
 
 
 def _ordered(a: Placed, b: Placed) -> tuple[Placed, Placed]:

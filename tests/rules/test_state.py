@@ -4,8 +4,8 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.moves.marks import Mark, Move
-from manaflow.rules.state import Place, Placed, check_v1, check_v2, check_v3, check_v4
-from tests.rules.build import A, B, consume, reference, refused, word
+from manaflow.rules.state import Place, Placed, check_v1, check_v1_intx, check_v2, check_v3, check_v4
+from tests.rules.build import ZERO32, A, B, consume, reference, refused, word
 
 S = Mark.STORAGE
 FIRST, SECOND = b"\1" * 32, b"\2" * 32
@@ -31,6 +31,22 @@ def test_invalid_v1() -> None:
     for other in (reference(S, A, 2, prev=7, number=9), reference(S, B, 1, prev=7, number=9)):
         refused(Rule.V1, check_v1, other, 10, maker, what="location of cell 9")
     refused(Rule.V1, check_v1, reference(Mark.BALANCE, A, 1, prev=7, number=9), 10, maker, what="location")
+
+
+def test_v1_intx() -> None:
+    check_v1_intx(reference(S, number=9), FIRST, FIRST)
+    check_v1_intx(reference(S, number=9), FIRST, None)
+    check_v1_intx(reference(S), ZERO32, None)
+    check_v1_intx(consume(S), ZERO32, FIRST)
+
+
+def test_invalid_v1_intx() -> None:
+    for intx in (SECOND, ZERO32):
+        verdict = refused(Rule.V1, check_v1_intx, reference(S, number=9), intx, FIRST, what="maker of cell 9")
+        assert (verdict.expected, verdict.actual) == (FIRST, intx)
+    for maker in (None, FIRST):
+        verdict = refused(Rule.V1, check_v1_intx, consume(S), FIRST, maker, what="maker of a virgin cell")
+        assert (verdict.expected, verdict.actual) == (ZERO32, FIRST)
 
 
 @pytest.mark.parametrize("place", [(5, 1, 0), (5, 2, 0), (6, 0, 0)])
