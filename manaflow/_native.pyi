@@ -4,8 +4,8 @@ A column of bytes holds rows of fixed width one after another: `bytes`, or a num
 Words are 32 bytes, big-endian.
 """
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias, final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ _Counts: TypeAlias = NDArray[np.uint64] | NDArray[np.int64] | Sequence[int]
 __all__ = [
     "NOT_EXECUTED",
     "RULES",
+    "Called",
     "Codes",
     "Environment",
     "Execution",
@@ -191,14 +192,39 @@ class Plain:
 
 @final
 class World:
-    """The latest values, for filling. A location that was never loaded or filled is zero. One thread at a time."""
+    """The latest values, for filling and for calls. One thread at a time (RuntimeError to a second).
 
-    def __new__(cls) -> World: ...
+    Without a source, a location that was never loaded or filled is zero. With one, it is asked for at its first touch
+    and the answer is kept: each location is asked for once. Memory grows with what was touched, until the caller
+    forgets: what is forgotten is asked for anew, so clear only what the source knows by then (between blocks, say,
+    whenever `len` passes a bound).
+    """
+
+    def __new__(
+        cls,
+        source: Callable[[bytes], bytes | None] | None = None,
+        code_source: Callable[[bytes], bytes | None] | None = None,
+    ) -> World:
+        """`source`: mark, address and slot (53 bytes) to the 32-byte value, None for zero.
+
+        `code_source`: a code's keccak-256 to its bytes, asked where `Codes` has none. What they raise comes out of the
+        method that asked, with no value changed; ValueError for answers of a wrong form.
+        """
+
     def load(self, marks: _Column, addrs: _Column, slots: _Column, values: _Column) -> None:
         """Set values. Raises Verdict(M4) for a location or value that no chain holds."""
 
     def get(self, mark: int, addr: bytes, slot: bytes) -> bytes:
         """The value at a location, 32 bytes."""
+
+    def forget(self, marks: _Column, addrs: _Column, slots: _Column) -> None:
+        """Forget the values of locations, filled ones too."""
+
+    def clear(self) -> None:
+        """Forget every value."""
+
+    def __len__(self) -> int:
+        """How many slots are held, and accounts of which any field is (about 150 bytes each)."""
 
     def fill(
         self,
@@ -209,17 +235,106 @@ class World:
         codes: Codes,
         gas_before: int = 0,
         blob_gas_before: int = 0,
+        skip_refused: bool = False,
     ) -> Filled:
         """Execute steps, envelopes or (to, data) of system calls, each on what the ones before it left.
 
-        `senders`: 20 bytes a step. Codes made live are added to `codes`. If a step is invalid, no value has changed:
-        raises Verdict with the step's place, Failure if a code or a block hash is missing, Unsupported for what the
-        rules cannot hold, ValueError if lengths do not fit.
+        `senders`: 20 bytes a step. Codes made live are added to `codes`. With `skip_refused`, an invalid step is left
+        out and named in `refused`; without it, it is an error. After an error no value has changed: raises Verdict with
+        the step's place, Failure if a code or a block hash is missing, Unsupported for what the rules cannot hold,
+        whatever a source raises, ValueError if lengths do not fit.
         """
+
+    def call(
+        self,
+        environment: Environment,
+        request: _Request,
+        overrides: Sequence[tuple[bytes, bytes | None, int | None, bytes | None, Sequence[tuple[bytes, bytes]], bool]],
+        block_hashes: dict[int, bytes],
+        codes: Codes,
+    ) -> Called:
+        """Run one call outside any block and change nothing; see manaflow.evm.simulate.
+
+        Words are 32 bytes. `overrides`: (address, balance, nonce, code bytes, (slot, value) each, whether every other
+        slot is zero); None leaves a field as it is. Raises Verdict(X0) if the call cannot start, Failure if a code or a
+        block hash is missing, Unsupported for what the rules cannot hold, whatever a source raises.
+        """
+
+class _Request(Protocol):
+    """What World.call runs; words of 32 bytes, fees in wei."""
+
+    @property
+    def sender(self) -> bytes: ...
+    @property
+    def to(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def gas_limit(self) -> int: ...
+    @property
+    def max_fee(self) -> int: ...
+    @property
+    def max_priority_fee(self) -> int: ...
+    @property
+    def access_list(self) -> Sequence[tuple[bytes, Sequence[bytes]]]: ...
+    @property
+    def authorizations(self) -> Sequence[tuple[bytes, bytes, int, int, bytes, bytes]]:
+        """(chain id, address, nonce, y parity, r, s) of EIP-7702."""
+
+@final
+class Called:
+    """What one call did. The columns are its uses, sorted by (mark, addr, slot), each location once."""
+
+    @property
+    def outcome(self) -> str:
+        """success, revert or halt."""
+
+    @property
+    def gas_used(self) -> int:
+        """After refunds."""
+
+    @property
+    def gas_refunded(self) -> int: ...
+    @property
+    def output(self) -> bytes:
+        """What was returned or reverted with; the code that a create deployed; nothing of a halt."""
+
+    @property
+    def halt_reason(self) -> str:
+        """Empty unless halted."""
+
+    @property
+    def created(self) -> bytes | None:
+        """The address that a successful create made."""
+
+    @property
+    def logs(self) -> list[tuple[bytes, list[bytes], bytes]]:
+        """(address, topics, data) each."""
+
+    @property
+    def marks(self) -> bytes: ...
+    @property
+    def addrs(self) -> bytes: ...
+    @property
+    def slots(self) -> bytes: ...
+    @property
+    def prevs(self) -> bytes: ...
+    @property
+    def nexts(self) -> bytes: ...
 
 @final
 class Filled:
-    """What t steps did. The first five columns are their moves, step by step, each in the order of rule M5."""
+    """What t executed steps did. The five columns are their moves, step by step, each in the order of rule M5."""
+
+    @property
+    def places(self) -> bytes:
+        """uint32[t], native order: which of the steps given each row is."""
+
+    @property
+    def refused(self) -> list[tuple[int, int, str]]:
+        """(place, number of the rule, why) of each step left out; X0 too for what the rules cannot hold."""
 
     @property
     def marks(self) -> bytes: ...

@@ -59,7 +59,7 @@ class RevmExecutor:
             self._codes_of(cells, job.codes),
         )
         logs = (Log(address, tuple(topics), data) for address, topics, data in execution.logs)
-        return Execution(execution.status, execution.gas_used, tuple(logs), _uses_of(execution), execution.codes)
+        return Execution(execution.status, execution.gas_used, tuple(logs), uses_of(execution), execution.codes)
 
     def _codes_of(self, cells: Mapping[Location, bytes], codes: Mapping[bytes, bytes]) -> Codes:
         """The native cache, with the codes of these cells as far as `codes` has them."""
@@ -126,16 +126,23 @@ def fill_steps(
     codes: Codes,
     gas_before: int = 0,
     blob_gas_before: int = 0,
+    skip_refused: bool = False,
 ) -> Filled:
     """Execute steps one after another on the latest values, each on what the ones before it left.
 
     `senders`: 20 bytes each. `block_hashes` answers BLOCKHASH. Codes that the steps make live are added to `codes`.
-    If a step is invalid nothing has changed: raises Verdict(X0) with its place, Failure if a code or a block hash is
-    missing, Unsupported for what the rules cannot hold.
+    With `skip_refused`, an invalid step changes nothing and is named in `Filled.refused`; `Filled.places` says which
+    steps the rows are of, and `is_block_full` tells a step that may fit the next block. Without it, and on any other
+    error, nothing has changed: raises Verdict(S1, X0) with the step's place, Failure if a code or a block hash is
+    missing, Unsupported for what the rules cannot hold, and whatever the world's source raises.
     """
-    native = native_environment(environment)
-    hashes = dict(block_hashes)
-    return world.fill(native, list(steps), b"".join(senders), hashes, codes, gas_before, blob_gas_before)
+    native, hashes = native_environment(environment), dict(block_hashes)
+    return world.fill(native, list(steps), b"".join(senders), hashes, codes, gas_before, blob_gas_before, skip_refused)
+
+
+def is_block_full(why: str) -> bool:
+    """True if a step was refused only for what the steps before it left of the block's gas or blob gas."""
+    return why.endswith("that the block has left")
 
 
 @lru_cache(maxsize=64)
@@ -165,7 +172,8 @@ def _unsigned_envelope(job: Job) -> bytes:
     return encode_envelope(replace(job.call, y_parity=0, r=1, s=1))
 
 
-def _uses_of(execution: _native.Execution) -> tuple[Use, ...]:
+def uses_of(execution: _native.Execution | _native.Called) -> tuple[Use, ...]:
+    """The uses of an execution, from their columns."""
     marks, addrs, slots, prevs, nexts = (
         execution.marks,
         execution.addrs,

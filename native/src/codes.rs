@@ -25,7 +25,7 @@ impl CodeCache {
 }
 
 /// Analyses code; bytes that look like a delegation (EIP-7702) and are none are plain code.
-fn analyse(code: &[u8]) -> Bytecode {
+pub fn analyse(code: &[u8]) -> Bytecode {
     let bytes = Bytes::copy_from_slice(code);
     Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes))
 }

@@ -3,7 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use revm::primitives::Address;
+use revm::primitives::{Address, Log};
 
 use crate::arguments::Column;
 use crate::cells::{Columns, Rows};
@@ -64,15 +64,21 @@ pub fn execute(
     export(py, &ran.map_err(|fault| fault.raise(py, None))?)
 }
 
+/// Logs as (address, topics, data).
+pub fn export_logs<'py>(py: Python<'py>, logs: &[Log]) -> PyResult<Bound<'py, PyList>> {
+    let exported = PyList::empty(py);
+    for log in logs {
+        let topics = log.topics().iter().map(|topic| PyBytes::new(py, topic.as_slice()));
+        let topics = PyList::new(py, topics.collect::<Vec<_>>())?;
+        exported.append((PyBytes::new(py, log.address.as_slice()), topics, PyBytes::new(py, &log.data.data)))?;
+    }
+    Ok(exported)
+}
+
 fn export(py: Python<'_>, ran: &Ran) -> PyResult<Execution> {
     let mut columns = Columns::default();
     ran.uses.iter().for_each(|used| columns.push(used));
-    let logs = PyList::empty(py);
-    for log in &ran.logs {
-        let topics = log.topics().iter().map(|topic| PyBytes::new(py, topic.as_slice()));
-        let topics = PyList::new(py, topics.collect::<Vec<_>>())?;
-        logs.append((PyBytes::new(py, log.address.as_slice()), topics, PyBytes::new(py, &log.data.data)))?;
-    }
+    let logs = export_logs(py, &ran.logs)?;
     let codes = PyDict::new(py);
     for (hash, code) in &ran.codes {
         codes.set_item(PyBytes::new(py, hash.as_slice()), PyBytes::new(py, code.original_byte_slice()))?;

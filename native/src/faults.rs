@@ -1,5 +1,6 @@
 //! Why an execution gives no result, and the Python error that says so.
 use std::fmt;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -23,11 +24,29 @@ pub enum Fault {
     MissingBlockHash(u64),
     /// Real input that the rules cannot hold.
     Unsupported(String),
+    /// A Python callable that was asked for a value or a code raised this.
+    Raised(Raised),
     /// A bug of ours.
     Internal(String),
 }
 
+/// A Python error on its way through the EVM; equal only to itself.
+#[derive(Debug, Clone)]
+pub struct Raised(Arc<PyErr>);
+
+impl PartialEq for Raised {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Raised {}
+
 impl Fault {
+    pub fn raised(error: PyErr) -> Self {
+        Self::Raised(Raised(Arc::new(error)))
+    }
+
     pub fn invalid(what: impl Into<String>) -> Self {
         Self::Verdict(rules::X0, what.into())
     }
@@ -61,6 +80,7 @@ impl Fault {
                 at.set_item("transaction", transaction)?;
                 errors.getattr("Verdict")?.call((rule, what), Some(&at))
             }
+            Self::Raised(raised) => Err(raised.0.clone_ref(py)),
             Self::Unsupported(_) => errors.getattr("Unsupported")?.call1((format!("{place}{self}"),)),
             _ => errors.getattr("Failure")?.call1((format!("{place}{self}"),)),
         }
@@ -76,6 +96,7 @@ impl fmt::Display for Fault {
             Self::MissingCode(hash) => write!(f, "the code {hash} is not at hand"),
             Self::MissingBlockHash(number) => write!(f, "the hash of block {number} is not at hand"),
             Self::Verdict(_, what) | Self::Unsupported(what) => f.write_str(what),
+            Self::Raised(raised) => write!(f, "{}", raised.0),
             Self::Internal(what) => write!(f, "a bug in manaflow: {what}"),
         }
     }

@@ -3,8 +3,8 @@ use revm::context::journaled_state::account::JournaledAccountTr;
 use revm::context::result::{EVMError, HaltReason, InvalidTransaction};
 use revm::context::{JournalTr, TxEnv};
 use revm::context_interface::transaction::AuthorizationTr;
-use revm::context_interface::{Block, Cfg, LocalContextTr, Transaction};
-use revm::handler::{EvmTr, FrameResult, FrameTr, Handler, execution, post_execution, pre_execution};
+use revm::context_interface::{Block, Cfg, ContextTr, LocalContextTr, Transaction};
+use revm::handler::{EvmTr, FrameResult, FrameTr, Handler, execution, post_execution, pre_execution, validation};
 use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::{GasTracker, InitialAndFloorGas, SharedMemory};
 use revm::primitives::{Address, TxKind, U256};
@@ -14,18 +14,32 @@ use crate::machine::{Context, Machine};
 use crate::record::Zeros;
 use crate::world::{B, C, N};
 
-type Failed = EVMError<Fault, InvalidTransaction>;
+/// Why there is no result.
+pub type Failed = EVMError<Fault, InvalidTransaction>;
 
 /// revm's steps, those that use state preceded by a note of what they use.
 pub struct Steps {
     /// Profile `ethereum`: the tip goes to the coinbase.
     pub credits_coinbase: bool,
+    /// A call outside any block: no check of nonce, code of the sender (EIP-3607) and block gas limit.
+    pub simulates: bool,
 }
 
 impl Handler for Steps {
     type Evm = Machine;
     type Error = Failed;
     type HaltReason = HaltReason;
+
+    fn validate_env(&self, machine: &mut Machine) -> Result<(), Failed> {
+        let context = machine.ctx_mut();
+        let gas_limit = context.block.gas_limit;
+        if self.simulates {
+            context.block.gas_limit = u64::MAX;
+        }
+        let result = validation::validate_env(&mut *context);
+        context.block.gas_limit = gas_limit;
+        result
+    }
 
     /// The sender: n, b and C (EIP-3607) in any case.
     fn validate_against_state_and_deduct_caller(
@@ -35,6 +49,9 @@ impl Handler for Steps {
     ) -> Result<(), Failed> {
         let context = machine.ctx_mut();
         context.chain.note(context.tx.caller, B | N | C).map_err(EVMError::Database)?;
+        if self.simulates {
+            return deduct_fee(context);
+        }
         pre_execution::validate_against_state_and_deduct_caller(context)
     }
 
@@ -88,6 +105,18 @@ impl Handler for Steps {
         context.chain.note(context.block.beneficiary(), B).map_err(EVMError::Database)?;
         post_execution::reward_beneficiary(context, result.gas()).map_err(EVMError::Database)
     }
+}
+
+/// The fee, and the nonce of a sender that may be anyone.
+fn deduct_fee(context: &mut Context) -> Result<(), Failed> {
+    let (block, tx, cfg, journal, _, _) = context.all_mut();
+    let mut sender = journal.load_account_with_code_mut(tx.caller()).map_err(EVMError::Database)?.data;
+    let balance = pre_execution::calculate_caller_fee(*sender.balance(), tx, block, cfg)?;
+    sender.set_balance(balance);
+    if tx.kind().is_call() {
+        sender.bump_nonce();
+    }
+    Ok(())
 }
 
 fn pays_tip(transaction: &TxEnv, base_fee: u128, result: &FrameResult) -> bool {

@@ -2,11 +2,13 @@
 //!
 //! `manaflow/_native.pyi` documents what Python sees. One execution goes through these modules: `transaction` (envelope
 //! to revm's form), `validity` (X0 beyond revm), `machine` (revm with a record: `handler`, `opcodes`, `record`) on a
-//! `world`, `uses` (what it used) and `outcome`; `execute`, `block` and `fill` are the three ways in.
+//! `world`, `uses` (what it used) and `outcome`; `execute`, `block`, `fill` and
+//! `call` are the four ways in; the last two run on the values of `latest`.
 use pyo3::prelude::*;
 
 mod arguments;
 mod block;
+mod call;
 mod cells;
 mod codes;
 mod envelope;
@@ -16,14 +18,17 @@ mod faults;
 mod fill;
 mod handler;
 mod hashing;
+mod latest;
 mod machine;
 mod opcodes;
 mod outcome;
+mod overrides;
 mod plain;
 mod precompiles;
 mod record;
 mod recover;
 pub mod rules;
+mod source;
 mod transaction;
 mod uses;
 mod world;
@@ -33,8 +38,9 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<codes::Codes>()?;
     m.add_class::<environment::Environment>()?;
     m.add_class::<execute::Execution>()?;
-    m.add_class::<fill::World>()?;
+    m.add_class::<latest::World>()?;
     m.add_class::<fill::Filled>()?;
+    m.add_class::<call::Called>()?;
     m.add_function(wrap_pyfunction!(execute::execute, m)?)?;
     m.add_function(wrap_pyfunction!(block::execute_block, m)?)?;
     m.add("NOT_EXECUTED", block::NOT_EXECUTED)?;

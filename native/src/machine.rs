@@ -1,5 +1,5 @@
 //! revm with a record: runs one call on a [`World`] and says what it used, field by field.
-use revm::context::result::{EVMError, InvalidTransaction};
+use revm::context::result::{EVMError, ExecutionResult};
 use revm::context::{BlockEnv, CfgEnv, ContextError, ContextSetters, Evm, FrameStack, Journal, JournalTr, TxEnv};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::instructions::EthInstructions;
@@ -11,10 +11,12 @@ use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::{CallValue, CreateInputs, FrameInput};
 use revm::primitives::constants::CALL_STACK_LIMIT;
 use revm::primitives::{Address, Bytes, TxKind, U256};
+use revm::state::EvmState;
 
+use crate::cells::Use;
 use crate::environment::Setting;
 use crate::faults::Fault;
-use crate::handler::Steps;
+use crate::handler::{Failed, Steps};
 use crate::opcodes;
 use crate::precompiles::PrecompileSet;
 use crate::record::{Record, Zeros};
@@ -77,7 +79,7 @@ impl Machine {
     /// undeclared location is a fault.
     pub fn run(&mut self, call: Call) -> Result<Ran, Fault> {
         self.start();
-        let mut steps = Steps { credits_coinbase: self.credits_coinbase };
+        let mut steps = self.steps(false);
         let (result, is_system) = match call {
             Call::Transaction(transaction) => {
                 self.evm.ctx.set_tx(*transaction);
@@ -88,16 +90,37 @@ impl Machine {
                 (steps.run_system_call(self), true)
             }
         };
-        let state = self.evm.ctx.journaled_state.finalize();
-        let result = result.map_err(fault)?;
-        let used = uses::collect(&state, &self.evm.ctx.chain, self.evm.ctx.cfg.spec)?;
+        let (result, uses, state) = self.finish(result)?;
         Ok(Ran {
             success: result.is_success(),
             gas_used: if is_system { 0 } else { result.tx_gas_used() },
             logs: if is_system { Vec::new() } else { result.into_logs() },
-            uses: used,
+            uses,
             codes: uses::codes_made(state),
         })
+    }
+
+    /// Runs a call outside any block, by anyone; the world stays as it was.
+    pub fn simulate(&mut self, transaction: TxEnv) -> Result<(ExecutionResult, Vec<Use>), Fault> {
+        self.start();
+        self.evm.ctx.set_tx(transaction);
+        let result = self.steps(true).run(self);
+        self.finish(result).map(|(result, uses, _)| (result, uses))
+    }
+
+    fn steps(&self, simulates: bool) -> Steps {
+        Steps { credits_coinbase: self.credits_coinbase, simulates }
+    }
+
+    /// The result with what was used; the journal is left empty, whatever the result.
+    fn finish(
+        &mut self,
+        result: Result<ExecutionResult, Failed>,
+    ) -> Result<(ExecutionResult, Vec<Use>, EvmState), Fault> {
+        let state = self.evm.ctx.journaled_state.finalize();
+        let result = result.map_err(fault)?;
+        let uses = uses::collect(&state, &self.evm.ctx.chain, self.evm.ctx.cfg.spec)?;
+        Ok((result, uses, state))
     }
 
     fn start(&mut self) {
@@ -181,7 +204,7 @@ fn system_transaction(to: Address, data: Bytes) -> TxEnv {
     TxEnv { caller: SYSTEM_ADDRESS, gas_limit: SYSTEM_CALL_GAS, kind: TxKind::Call(to), data, ..TxEnv::default() }
 }
 
-fn fault(error: EVMError<Fault, InvalidTransaction>) -> Fault {
+fn fault(error: Failed) -> Fault {
     match error {
         EVMError::Database(fault) => fault,
         EVMError::Transaction(invalid) => Fault::invalid(invalid.to_string()),

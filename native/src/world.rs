@@ -9,9 +9,11 @@ use revm::state::AccountInfo;
 
 use crate::cells::{self, Location, Rows, Use};
 use crate::codes::CodeCache;
-use crate::faults::Fault;
+use crate::faults::{Fault, misfit};
+use crate::overrides::Overrides;
 use crate::precompiles::PrecompileSet;
 use crate::rules;
+use crate::source::Source;
 
 /// Which fields of an account, as bits.
 pub const B: u8 = 1;
@@ -29,6 +31,15 @@ pub fn mark_of(bit: u8) -> u8 {
     }
 }
 
+fn bit_of(mark: u8) -> Option<u8> {
+    match mark {
+        cells::BALANCE => Some(B),
+        cells::NONCE => Some(N),
+        cells::CODE => Some(C),
+        _ => None,
+    }
+}
+
 /// The three fields of an account, and which of them are known.
 #[derive(Debug, Clone, Copy)]
 struct Fields {
@@ -40,7 +51,18 @@ struct Fields {
 
 const EMPTY: Fields = Fields { balance: U256::ZERO, nonce: 0, code: KECCAK_EMPTY, known: 0 };
 
-/// Values by location. Isolated, a location that is not here is undeclared; otherwise it is zero.
+impl Fields {
+    fn forget(&mut self, bit: u8) {
+        self.known &= !bit;
+        match bit {
+            B => self.balance = EMPTY.balance,
+            N => self.nonce = EMPTY.nonce,
+            _ => self.code = EMPTY.code,
+        }
+    }
+}
+
+/// Values by location. Isolated, a location that is not here is undeclared; otherwise the source knows it, or it is zero.
 #[derive(Default)]
 pub struct World {
     accounts: AddressMap<Fields>,
@@ -50,9 +72,16 @@ pub struct World {
     precompiles: PrecompileSet,
     isolated: bool,
     delegations: bool,
+    source: Source,
+    overrides: Option<Box<Overrides>>,
 }
 
 impl World {
+    /// A world of latest values, which asks `source` once for each location that it does not hold.
+    pub fn latest(source: Source) -> Self {
+        Self { source, ..Self::default() }
+    }
+
     /// A world whose locations are exactly those that [`World::declare`] names.
     pub fn isolated(codes: Arc<CodeCache>) -> Self {
         Self { codes, isolated: true, ..Self::default() }
@@ -68,6 +97,15 @@ impl World {
 
     pub fn use_hashes(&mut self, hashes: impl IntoIterator<Item = (u64, B256)>) {
         self.hashes = hashes.into_iter().collect();
+    }
+
+    /// What the next executions see instead; None for nothing.
+    pub fn use_overrides(&mut self, overrides: Option<Box<Overrides>>) {
+        self.overrides = overrides;
+    }
+
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Takes what depends on the fork: its precompiles, and whether it knows EIP-7702 (before it, bytes that look like a
@@ -130,16 +168,85 @@ impl World {
         Ok(fresh)
     }
 
-    /// The value of a location, zero where nothing is known.
-    pub fn value(&self, location: &Location) -> U256 {
-        let Location { mark, addr, slot } = location;
-        let fields = self.accounts.get(addr).unwrap_or(&EMPTY);
-        match *mark {
-            cells::STORAGE => self.slots.get(&(*addr, *slot)).copied().unwrap_or_default(),
-            cells::BALANCE => fields.balance,
-            cells::NONCE => U256::from(fields.nonce),
-            cells::CODE => cells::code_word(fields.code),
-            _ => U256::ZERO,
+    /// The value of a location; zero for what is no location of state.
+    pub fn value(&mut self, location: &Location) -> Result<U256, Fault> {
+        let Location { mark, addr, slot } = *location;
+        match mark {
+            cells::STORAGE => self.slot(addr, slot),
+            cells::BALANCE => Ok(self.fields(addr, B)?.balance),
+            cells::NONCE => Ok(U256::from(self.fields(addr, N)?.nonce)),
+            cells::CODE => Ok(cells::code_word(self.fields(addr, C)?.code)),
+            _ => Ok(U256::ZERO),
+        }
+    }
+
+    /// An account with the fields `bits` known, as far as they can be.
+    fn fields(&mut self, addr: Address, bits: u8) -> Result<Fields, Fault> {
+        let fields = self.accounts.get(&addr).copied().unwrap_or(EMPTY);
+        let missing = bits & !fields.known;
+        if missing == 0 || !self.source.has_values() {
+            return Ok(fields);
+        }
+        for bit in [B, N, C].into_iter().filter(|bit| missing & bit != 0) {
+            let location = Location { mark: mark_of(bit), addr, slot: U256::ZERO };
+            let value = self.source.value(&location)?;
+            // A verdict would blame the transaction.
+            self.put(location, value).map_err(|fault| Fault::raised(misfit(fault.to_string())))?;
+        }
+        Ok(self.accounts.get(&addr).copied().unwrap_or(EMPTY))
+    }
+
+    fn slot(&mut self, addr: Address, slot: U256) -> Result<U256, Fault> {
+        if let Some(value) = self.slots.get(&(addr, slot)) {
+            return Ok(*value);
+        }
+        let location = Location { mark: cells::STORAGE, addr, slot };
+        if self.isolated {
+            return Err(Fault::Undeclared(location));
+        }
+        if !self.source.has_values() {
+            return Ok(U256::ZERO);
+        }
+        let value = self.source.value(&location)?;
+        self.slots.insert((addr, slot), value);
+        Ok(value)
+    }
+
+    fn code(&self, hash: &B256) -> Result<Bytecode, Fault> {
+        if let Some(code) = self.overrides.as_ref().and_then(|overrides| overrides.code(hash)) {
+            return Ok(code.clone());
+        }
+        if let Some(code) = self.codes.get(hash) {
+            return Ok(code);
+        }
+        let code = self.source.code(hash)?.ok_or(Fault::MissingCode(*hash))?;
+        self.codes.insert(*hash, code.clone());
+        Ok(code)
+    }
+
+    /// Slots that are held, and accounts of which a field is.
+    pub fn len(&self) -> usize {
+        self.accounts.len() + self.slots.len()
+    }
+
+    /// Forgets every value, and gives their memory back.
+    pub fn forget_all(&mut self) {
+        self.accounts = AddressMap::default();
+        self.slots = HashMap::default();
+    }
+
+    /// Forgets the value of one location.
+    pub fn forget(&mut self, location: &Location) {
+        let Location { mark, addr, slot } = *location;
+        if mark == cells::STORAGE {
+            self.slots.remove(&(addr, slot));
+        } else if let Some(bit) = bit_of(mark)
+            && let Some(fields) = self.accounts.get_mut(&addr)
+        {
+            fields.forget(bit);
+            if fields.known == 0 {
+                self.accounts.remove(&addr);
+            }
         }
     }
 
@@ -198,7 +305,13 @@ impl Database for World {
     type Error = Fault;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Fault> {
-        let mut fields = self.accounts.get(&address).copied().unwrap_or(EMPTY);
+        let is_precompile = self.precompiles.contains(&address);
+        let mut fields = self.fields(address, if is_precompile { B } else { B | N | C })?;
+        if let Some(account) = self.overrides.as_ref().and_then(|overrides| overrides.account(&address)) {
+            fields.balance = account.balance.unwrap_or(fields.balance);
+            fields.nonce = account.nonce.unwrap_or(fields.nonce);
+            fields.code = account.code.unwrap_or(fields.code);
+        }
         if self.isolated {
             if fields.known & B == 0 {
                 fields.balance = POISON_BALANCE;
@@ -210,7 +323,7 @@ impl Database for World {
                 fields.code = poison_code(address);
             }
         }
-        if self.precompiles.contains(&address) {
+        if is_precompile {
             fields.nonce = 0;
             fields.code = KECCAK_EMPTY;
         }
@@ -230,7 +343,7 @@ impl Database for World {
         {
             return Err(Fault::Undeclared(Location { mark: cells::CODE, addr, slot: U256::ZERO }));
         }
-        let code = self.codes.get(&hash).ok_or(Fault::MissingCode(hash))?;
+        let code = self.code(&hash)?;
         if code.is_eip7702() && !self.delegations {
             return Ok(Bytecode::new_legacy(code.original_bytes()));
         }
@@ -238,13 +351,10 @@ impl Database for World {
     }
 
     fn storage(&mut self, address: Address, key: StorageKey) -> Result<StorageValue, Fault> {
-        match self.slots.get(&(address, key)) {
-            Some(value) => Ok(*value),
-            None if self.isolated => {
-                Err(Fault::Undeclared(Location { mark: cells::STORAGE, addr: address, slot: key }))
-            }
-            None => Ok(U256::ZERO),
+        if let Some(value) = self.overrides.as_ref().and_then(|overrides| overrides.slot(&address, &key)) {
+            return Ok(value);
         }
+        self.slot(address, key)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Fault> {
