@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manaflow.errors import Failure, Rule
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
@@ -130,15 +131,40 @@ class Index:
         with PARALLEL:
             block = Columns(moves, offsets, first_cell, self.keys, self.shape.bucket_bits)
             gone = block.check_inside()
-            ordered, claim = block.sort_outside()
-            table = self.cells.table(txn, claim, self.next_number)
-            spent = block.check_outside(ordered, claim, table, self.shape.chunk_cells, self.memory.live)
+            ordered, claim = self._check_outside(txn, block)
+            spent = block.spend_outside(ordered, claim)
         virgin = block.check_virgin()
         block.verdict[self._touched_rows(txn, virgin, block.bucket, block.low)] = Rule.V4
         block.raise_first(txids)
         first = virgin[block.made_at[virgin] >= 0]
         births, makers = block.births()
         return NetEffect(first_cell, block.made, spent, gone, block.bucket[first], block.low[first], births, makers)
+
+    def _check_outside(self, txn: Transaction, block: Columns) -> tuple[I64, U64]:
+        """V1 to V3 of moves on cells from before the block, each by itself; returns them sorted. Hold PARALLEL."""
+        ordered, claim = block.sort_outside()
+        table = self.cells.table(txn, claim, self.next_number)
+        block.check_outside(ordered, claim, table, self.shape.chunk_cells, self.memory.live)
+        return ordered, claim
+
+    def check_cells(self, txn: Transaction, moves: Moves) -> U8:
+        """Judge moves, each by itself, against the last committed state: for admission, before there is a block.
+
+        moves: of any number of transactions, in any order; number 0 claims a virgin cell. Conflicts among the moves are
+        the caller's. Returns uint8[n]: 0, or the number of the rule that the move breaks: V1 (no such cell, which all
+        numbers from `next_number` on are; or of another location; or prev is not its value), V2 (a consume of a cell
+        that is spent), V3 (a reference to one), V4 (number 0 at a location that was consumed before). As in `check`, a
+        spent cell is V2 or V3 whatever the move claims of it. `e` moves (B5) give 0. prev of number 0 is M4's.
+        """
+        with PARALLEL:
+            block = self._alone(moves)
+            self._check_outside(txn, block)
+        block.verdict[self._touched_rows(txn, block.sort_virgin(), block.bucket, block.low)] = Rule.V4
+        return block.verdict
+
+    def _alone(self, moves: Moves) -> Columns:
+        """Moves as those of one transaction that would come next. Hold PARALLEL."""
+        return Columns(moves, np.array([0, len(moves)], np.int64), self.next_number, self.keys, self.shape.bucket_bits)
 
     def _touched_rows(self, txn: Transaction, ordered: I64, bucket: U64, low: U64) -> I64:
         """Those of the rows, sorted by bucket, whose location was ever consumed from virgin."""
@@ -249,18 +275,33 @@ class Index:
             *(np.frombuffer(part, np.uint8).reshape(1, -1) for part in (addr, slot, value, value)),
         )
         with PARALLEL:
-            return Columns(moves, np.array([0, 1], np.int64), self.next_number, self.keys, self.shape.bucket_bits)
+            return self._alone(moves)
 
     def maker_matches(self, txn: Transaction, number: int, txid: bytes) -> bool:
-        """True if the transaction `txid` made cell `number` (V1 where a signature fixes intx)."""
-        if not 0 < number < self.next_number:
-            return False
-        found = txn.floor(Table.BIRTHS, number_key(number))
-        if found is None:
-            return False
-        rows = np.frombuffer(bytes(found[1]), "<u8").reshape(-1, 2)
-        row = int(np.searchsorted(rows[:, 0], np.uint64(number), side="right")) - 1
-        return int(rows[row, 1]) == int(self._hash_txids(np.frombuffer(txid, np.uint8).reshape(1, 32))[0])
+        """makers_match of one cell."""
+        row = np.frombuffer(txid, np.uint8).reshape(1, 32)
+        return bool(self.makers_match(txn, np.array([number], np.uint64), row)[0])
+
+    def makers_match(self, txn: Transaction, numbers: U64, txids: U8) -> NDArray[np.bool_]:
+        """bool[n]: the transaction txids[i] made cell numbers[i], live or spent (V1 where a signature fixes intx).
+
+        numbers: uint64[n]; txids: uint8[n, 32]. Number 0, a virgin cell, goes with 32 zero bytes; no number from
+        `next_number` on has a maker yet. Reads one record for each block that made one of the cells.
+        """
+        matches: NDArray[np.bool_] = (numbers == 0) & ~txids.any(axis=1)
+        born = np.flatnonzero((numbers != 0) & (numbers < np.uint64(self.next_number)))
+        rows = born[np.argsort(numbers[born], kind="stable")]
+        wanted, claimed = numbers[rows], self._hash_txids(txids[rows])
+        while len(wanted):
+            found = txn.floor(Table.BIRTHS, number_key(int(wanted[-1])))
+            if found is None:
+                break
+            births = np.frombuffer(bytes(found[1]), "<u8").reshape(-1, 2)
+            here = int(np.searchsorted(wanted, births[0, 0]))
+            makers = np.searchsorted(births[:, 0], wanted[here:], side="right") - 1
+            matches[rows[here:]] = births[makers, 1] == claimed[here:]
+            rows, wanted, claimed = rows[:here], wanted[:here], claimed[:here]
+        return matches
 
     def verify(self) -> None:
         """Read everything stored and compare: pages and journal with memory, chunks with bits, counts with each other.

@@ -85,18 +85,26 @@ class Columns:
         ordered: tuple[I64, U64] = order.radix_order(self.outside, claims, 1, max(self.first_cell - 1, 1).bit_length())
         return ordered
 
-    def check_outside(self, ordered: I64, claim: U64, table: U64, chunk_cells: int, live: U64) -> U64:
-        """V1 to V3 for cells from before the block; returns the numbers consumed, ascending."""
+    def check_outside(self, ordered: I64, claim: U64, table: U64, chunk_cells: int, live: U64) -> None:
+        """V1 to V3 for cells from before the block, each move by itself."""
         many = len(self.kind) >= PARALLEL_ROWS
         run = sources.check_outside_parallel if many else sources.check_outside
         run(ordered, claim, self.used, table, chunk_cells, live, self.verdict)
+
+    def spend_outside(self, ordered: I64, claim: U64) -> U64:
+        """V2 and V3 among moves on cells from before the block; returns the numbers consumed, ascending."""
         spent: U64 = sources.spend_sorted(ordered, claim, self.verdict)
         return spent
 
-    def check_virgin(self) -> I64:
-        """V4 inside the block; returns the virgin rows by (bucket, low, row)."""
+    def sort_virgin(self) -> I64:
+        """The virgin rows by (bucket, low, row)."""
         by_low, _ = order.radix_order(self.virgin, self.low, 0, 64)
         ordered: I64 = order.radix_order(by_low, self.bucket, 0, self.bucket_bits)[0]
+        return ordered
+
+    def check_virgin(self) -> I64:
+        """V4 inside the block; returns the virgin rows by (bucket, low, row)."""
+        ordered = self.sort_virgin()
         sources.spend_virgin(ordered, self.bucket, self.low, self.made_at, self.verdict)
         if sources.collisions(ordered, self.bucket, self.low, self.mark, self.addr, self.slot):
             raise StorageFailure("two locations have one hash: rebuild the index under a new key")

@@ -110,3 +110,15 @@ class State:
                 if cell.live:
                     assert self.index.matches(txn, number, *cell.location, cell.value)
                     assert not self.index.matches(txn, number, *cell.location, word(12345))
+
+    def agrees_row_by_row(self, moves: list[Move], txids: list[bytes], model: Model) -> None:
+        """check_cells and makers_match say of each row what the model says."""
+        columns = Moves.of(moves)
+        names = np.frombuffer(b"".join(txids), np.uint8).reshape(-1, 32)
+        with self.store.read() as txn:
+            verdicts = self.index.check_cells(txn, columns)
+            matches = self.index.makers_match(txn, columns.number, names)
+        assert verdicts.tolist() == [model.judge_alone(move) or 0 for move in moves]
+        made = [model.cells[move.number].txid if move.number in model.cells else None for move in moves]
+        expected = [t == (m if move.number else ZERO32) for move, m, t in zip(moves, made, txids, strict=True)]
+        assert matches.tolist() == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from manaflow.errors import Rule
-from manaflow.moves.marks import Location, Mark, Move
+from manaflow.moves.marks import ZERO32, Location, Mark, Move
 
 Broken = tuple[Rule, int, int]
 """(rule, transaction, move)."""
@@ -45,6 +45,10 @@ class Model:
                     return rule, t, k
         after.height += 1
         return after
+
+    def judge_alone(self, move: Move) -> Rule | None:
+        """The rule that one move breaks on this state."""
+        return self.copy()._play(move, self.next_number, ZERO32, self)
 
     def _play(self, move: Move, own: int, txid: bytes, before: Model) -> Rule | None:
         if move.mark == Mark.BLOCKHASH:

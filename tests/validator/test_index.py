@@ -159,6 +159,44 @@ def test_a_cell_spent_before_the_block_is_v2_or_v3_whatever_is_claimed(state: St
     refused(state, [[reference(1, B, word(1))]], Rule.V3, 0, 0)
 
 
+def test_moves_are_judged_one_by_one_for_admission(state: State) -> None:
+    assert state.broken([[consume(1, A, word(10), word(11))], [first_touch(D, word(5))]]) is None
+    blockhash = Move(REFERENCE, Mark.BLOCKHASH, 0, ZERO20, word(5), word(1), word(1))
+    free = place(77)
+    rows = [
+        (consume(4, A, word(11), word(12)), 0),
+        (consume(4, A, word(11), word(13)), 0),
+        (reference(5, D, word(5)), 0),
+        (first_touch(free, word(1)), 0),
+        (blockhash, 0),
+        (reference(5, D, word(6)), Rule.V1),
+        (reference(5, A, word(5)), Rule.V1),
+        (reference(6, D, word(5)), Rule.V1),
+        (reference(2**64 - 1, D, word(5)), Rule.V1),
+        (consume(1, A, word(10), word(12)), Rule.V2),
+        (reference(1, A, word(10)), Rule.V3),
+        (reference(0, D, ZERO32), Rule.V4),
+        (reference(0, free, ZERO32), 0),
+    ]
+    with state.store.read() as txn:
+        verdicts = state.index.check_cells(txn, Moves.of(move for move, _ in rows))
+        assert len(state.index.check_cells(txn, Moves.empty())) == 0
+    assert verdicts.tolist() == [rule for _, rule in rows]
+
+
+def test_makers_in_batches(state: State) -> None:
+    names = [bytes([k]) * 32 for k in (1, 2, 3)]
+    state.apply([[consume(1, A, word(10), word(11))], [reference(2, B, word(20))], [first_touch(D, word(5))]], names)
+    made = {4: names[0], 5: names[2], 0: ZERO32}
+    pairs = [(number, txid) for number in (5, 4, 0, 6, 2**64 - 1, 4, 1) for txid in (*names, ZERO32)]
+    numbers = np.array([number for number, _ in pairs], np.uint64)
+    txids = np.frombuffer(b"".join(txid for _, txid in pairs), np.uint8).reshape(-1, 32)
+    with state.store.read() as txn:
+        matches = state.index.makers_match(txn, numbers, txids)
+        assert state.index.makers_match(txn, numbers[:0], txids[:0]).tolist() == []
+    assert matches.tolist() == [made.get(number) == txid for number, txid in pairs]
+
+
 def test_a_lost_race_names_its_winner(state: State) -> None:
     block = [[consume(1, A, word(10), word(11))], [consume(1, A, word(10), word(12))]]
     names = [b"\x01" * 32, b"\x02" * 32]

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from manaflow.moves.marks import ZERO32, Location, Mark, Move
+from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark, Move
 from manaflow.validator import netting
 from tests.conftest import is_nightly
-from tests.validator.blocks import State, Transactions, consume, first_touch, place, reference
+from tests.validator.blocks import REFERENCE, State, Transactions, consume, first_touch, place, reference, word
 from tests.validator.model import Model
 
 MARKS = (Mark.BALANCE, Mark.CODE, Mark.NONCE, Mark.STORAGE)
@@ -61,6 +61,15 @@ def some_block(rng: random.Random, model: Model, flaw: float) -> Transactions:
     return block
 
 
+def some_rows(rng: random.Random, model: Model, count: int) -> tuple[list[Move], list[bytes]]:
+    """Moves that have nothing to do with each other, and who their signers say made the cells: half of all wrong."""
+    moves = [some_move(rng, model, model.next_number, set(), flaw=0.5) for _ in range(count)]
+    moves.append(Move(REFERENCE, Mark.BLOCKHASH, 0, ZERO20, ZERO32, word(1), word(1)))
+    rows = [move for move in moves if move is not None]
+    made = [model.cells[move.number].txid if move.number in model.cells else ZERO32 for move in rows]
+    return rows, [txid if rng.random() < 0.5 else rng.randbytes(32) for txid in made]
+
+
 class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -88,6 +97,10 @@ class IndexMachine(RuleBasedStateMachine):
             if self.state.can_undo and self.past:
                 self.state.undo()
                 self.model = self.past.pop()
+
+    @rule(seed=st.integers(0, 2**32), count=st.integers(0, 20))
+    def rows(self, seed: int, count: int) -> None:
+        self.state.agrees_row_by_row(*some_rows(random.Random(seed), self.model, count), self.model)
 
     @rule()
     def reopen(self) -> None:
@@ -157,6 +170,8 @@ def test_a_long_life_crosses_turns_and_packs(tmp_path: Path, seed: int) -> None:
         else:
             assert state.broken(block) == expected
             verdicts.add(expected[0].name)
+        if rng.random() < 0.1:
+            state.agrees_row_by_row(*some_rows(rng, model, 60), model)
     state.agrees(model)
     assert packed > 10
     assert dropped > 100
