@@ -32,6 +32,8 @@ DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId)"
 DOMAIN_NAME: Final = "Manaflow"
 DOMAIN_VERSION: Final = "1"
 ALL_FLAGS: Final = int(Flag.OPEN | Flag.MUST_SUCCEED)
+MAX_JSON_INTEGER: Final = 2**53 - 1
+"""Largest integer that JSON's readers hold exactly."""
 
 _TRANSACTION_TYPE_HASH: Final = keccak256(TRANSACTION_TYPE + ACCESS_TYPE + MOVE_TYPE)
 _ACCESS_TYPE_HASH: Final = keccak256(ACCESS_TYPE)
@@ -73,37 +75,43 @@ def _decode(raw: bytes) -> DeclaredTransaction:
 def _decode_moves(items: RlpReader) -> tuple[NamedMove, ...]:
     """Signed moves, ascending; equal ones stand side by side."""
     moves: list[NamedMove] = []
+    least = None
     while items.more:
         move = _decode_move(items.items("move"))
-        if moves and move.sort_key < moves[-1].sort_key:
+        key = move.sort_key
+        if least is not None and key < least:
             raise RlpError("moves: not in ascending order")
         moves.append(move)
+        least = key
     return tuple(moves)
 
 
 def _decode_move(fields: RlpReader) -> NamedMove:
     mask = fields.fixed("mask of a move", 1)[0]
-    if mask & UNSIGNED == UNSIGNED:
+    if not is_signed(mask):
         raise RlpError("mask of a move: nothing of it is signed")
     if mask & Mask.GUARD and (not mask & Mask.REFERENCE or mask & (Mask.MARK | Mask.ADDR | Mask.SLOT)):
         raise RlpError("mask of a move: a guard is a reference whose mark, address and slot are signed")
 
-    def field(name: str, bit: Mask, width: int) -> bytes:
+    def field(name: str, bit: Mask, masked: bytes) -> bytes:
+        """The next item; where it must be empty `masked`, shared by all moves: they are many and short."""
         if not mask & bit:
-            return fields.fixed(f"{name} of a move", width)
-        if fields.string(f"{name} of a move"):
-            raise RlpError(f"{name} of a move: masked and not empty")
-        return bytes(width)
+            return fields.fixed(name, len(masked))
+        if fields.string(name):
+            raise RlpError(f"{name}: masked and not empty")
+        return masked
 
-    return NamedMove(
+    move = NamedMove(
         mask,
-        field("mark", Mask.MARK, 1)[0],
-        field("intx", Mask.INTX, 32),
-        field("addr", Mask.ADDR, 20),
-        field("slot", Mask.SLOT, 32),
-        field("prev", Mask.PREV, 32),
-        field("next", Mask.NEXT, 32),
+        field("mark of a move", Mask.MARK, b"\0")[0],
+        field("intx of a move", Mask.INTX, ZERO32),
+        field("addr of a move", Mask.ADDR, ZERO20),
+        field("slot of a move", Mask.SLOT, ZERO32),
+        field("prev of a move", Mask.PREV, ZERO32),
+        field("next of a move", Mask.NEXT, ZERO32),
     )
+    fields.finish("a move")
+    return move
 
 
 def encode_declared(transaction: DeclaredTransaction) -> bytes:
@@ -128,6 +136,11 @@ def _encode_move(move: NamedMove) -> list[bytes]:
         (Mask.NEXT, move.next),
     )
     return [bytes((move.mask,)), *(b"" if move.mask & bit else value for bit, value in fields)]
+
+
+def is_signed(mask: int) -> bool:
+    """True if a move with this mask has a field that its signer signed."""
+    return mask & UNSIGNED != UNSIGNED
 
 
 def signed_form(move: Move, intx: bytes = ZERO32) -> NamedMove:
@@ -161,6 +174,65 @@ def signing_hash(transaction: DeclaredTransaction) -> bytes:
         keccak256(b"".join(map(_hash_move, transaction.moves))),
     ))  # fmt: skip
     return keccak256(b"\x19\x01" + domain_separator(transaction.chain_id or 0) + keccak256(struct))
+
+
+def typed_data(transaction: DeclaredTransaction) -> dict[str, Any]:
+    """What a wallet is asked to sign: the JSON object of eth_signTypedData_v4, whose hash is `signing_hash`.
+
+    Integers that may not fit a double are decimal strings; bytes are 0x and hex digits.
+    """
+    chain_id = transaction.chain_id or 0
+    return {
+        "types": {
+            "EIP712Domain": _members(DOMAIN_TYPE),
+            "Transaction": _members(TRANSACTION_TYPE),
+            "AccessEntry": _members(ACCESS_TYPE),
+            "Move": _members(MOVE_TYPE),
+        },
+        "primaryType": "Transaction",
+        "domain": {
+            "name": DOMAIN_NAME,
+            "version": DOMAIN_VERSION,
+            "chainId": chain_id if chain_id <= MAX_JSON_INTEGER else str(chain_id),
+        },
+        "message": _message(transaction),
+    }
+
+
+def _members(struct: bytes) -> list[dict[str, str]]:
+    """The members of a struct type: Name(type name,type name,...)."""
+    inside = struct.decode().partition("(")[2].rstrip(")")
+    pairs = (member.split(" ") for member in inside.split(","))
+    return [{"name": name, "type": kind} for kind, name in pairs]
+
+
+def _message(transaction: DeclaredTransaction) -> dict[str, Any]:
+    return {
+        "nonce": str(transaction.nonce),
+        "maxPriorityFeePerGas": str(transaction.max_priority_fee),
+        "maxFeePerGas": str(transaction.max_fee),
+        "gasLimit": str(transaction.gas_limit),
+        "to": _hex(transaction.to),
+        "value": str(transaction.value),
+        "data": _hex(transaction.data),
+        "accessList": [
+            {"account": _hex(entry.address), "slots": [_hex(slot) for slot in entry.slots]}
+            for entry in transaction.access_list
+        ],
+        "validUntil": str(transaction.valid_until),
+        "flags": transaction.flags,
+        "moves": [_shown_move(move) for move in transaction.moves],
+    }
+
+
+def _shown_move(move: NamedMove) -> dict[str, Any]:
+    fields = {"intx": move.intx, "account": move.addr, "slot": move.slot, "prev": move.prev, "next": move.next}
+    shown = {name: _hex(value) for name, value in fields.items()}
+    return {"mask": move.mask, "mark": _hex(bytes((move.mark,))), **shown}
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
 
 
 def domain_separator(chain_id: int) -> bytes:

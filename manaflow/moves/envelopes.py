@@ -30,8 +30,9 @@ def decode_envelope(raw: bytes) -> EthereumTransaction:
     Source: EIP-155, 2718, 2930, 1559, 4844 (without the network form's blobs), 7702. Raises Verdict(S1).
     A declared envelope comes as a DeclaredTransaction, or raises Verdict(S2).
     """
+    rule = Rule.S2 if raw[:1] == bytes((DECLARED_TYPE,)) else Rule.S1
     if not 0 < len(raw) <= MAX_ENVELOPE_BYTES:
-        raise Verdict(Rule.S1, "length of the envelope", expected=f"1 to {MAX_ENVELOPE_BYTES}", actual=len(raw))
+        raise Verdict(rule, "length of the envelope", expected=f"1 to {MAX_ENVELOPE_BYTES}", actual=len(raw))
     kind = raw[0]
     if kind == DECLARED_TYPE:
         return decode_declared(raw)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.declared import signed_form
+from manaflow.moves.declared import is_signed, signed_form
 from manaflow.moves.envelopes import decode_envelope, recover_sender
-from manaflow.moves.marks import UNSIGNED, ZERO32, Mask, Move
+from manaflow.moves.marks import ZERO32, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 from manaflow.rules.config import ChainConfig, Profile
 from manaflow.rules.moves import named
@@ -44,35 +45,31 @@ def signed_intx(transaction: DeclaredTransaction, moves: Sequence[Move]) -> Mapp
     """S2: the filled moves that claim a signature, masked again, are exactly the signed ones.
 
     Returns the position of each move whose signer fixed the cell's maker, and that maker's txid (zero: a virgin cell),
-    which V1 checks. Where several moves fit one signed form, the first in M5's order takes the first.
+    which V1 checks. Where several moves fit, the first in M5's order takes the first signed one. Linear in both.
     """
-    open_forms: dict[NamedMove, list[NamedMove]] = {}
-    for form in transaction.moves:
-        open_forms.setdefault(_without_intx(form), []).append(form)
+    waiting: dict[NamedMove, list[bytes]] = {}
+    for form in reversed(transaction.moves):  # so that the least maker is the last of its list, which is taken first
+        waiting.setdefault(replace(form, intx=ZERO32), []).append(form.intx)
     fixed: dict[int, bytes] = {}
     for i, move in enumerate(moves):
-        if move.mask & UNSIGNED == UNSIGNED:
+        if not is_signed(move.mask):
             continue
-        waiting = open_forms.get(signed_form(move))
-        if not waiting:
+        makers = waiting.get(signed_form(move))
+        if not makers:
             raise Verdict(Rule.S2, "a move that nobody signed so", move=i, actual=named(move.location))
-        form = waiting.pop(0)
-        if not form.mask & Mask.INTX:
-            fixed[i] = form.intx
-    left = sum(map(len, open_forms.values()))
+        maker = makers.pop()
+        if not move.mask & Mask.INTX:
+            fixed[i] = maker
+    left = sum(map(len, waiting.values()))
     if left:
         raise Verdict(Rule.S2, "signed moves that are not there", expected=0, actual=left)
     return fixed
 
 
-def _without_intx(form: NamedMove) -> NamedMove:
-    return NamedMove(form.mask, form.mark, ZERO32, form.addr, form.slot, form.prev, form.next)
-
-
 def check_s3(transaction: DeclaredTransaction, moves: Sequence[Move], status: int) -> None:
     """S3: moves that nobody signed only in an open transaction, never as guards; status 1 if it must succeed."""
     for i, move in enumerate(moves):
-        if move.mask & UNSIGNED == UNSIGNED:
+        if not is_signed(move.mask):
             if not transaction.is_open:
                 raise Verdict(Rule.S3, "an unsigned move, and no flag open", move=i, actual=named(move.location))
             if move.mask & Mask.GUARD:

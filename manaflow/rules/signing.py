@@ -8,7 +8,7 @@ from typing import Final
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.marks import UNSIGNED, Mask, Move
-from manaflow.moves.transactions import EthereumTransaction
+from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
 from manaflow.rules.config import ChainConfig, Profile
 
 BLOB_TYPE: Final = 3
@@ -23,6 +23,8 @@ def check_s1(raw: bytes, config: ChainConfig, txid: bytes, moves: Sequence[Move]
     raw: the signed envelope; txid: its leaf's, 32 bytes. Returns the transaction and its sender (20 bytes).
     """
     transaction = decode_envelope(raw)
+    if isinstance(transaction, DeclaredTransaction):
+        raise Verdict(Rule.S1, "type of the envelope", expected="legacy or 1 to 4", actual=transaction.type)
     check_s1_chain(transaction, config)
     check_s1_txid(transaction, txid)
     check_s1_masks(moves)

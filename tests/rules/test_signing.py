@@ -13,6 +13,7 @@ from manaflow.moves.marks import Mark, Mask
 from manaflow.rules.config import Profile
 from manaflow.rules.signing import check_b8_masks, check_s1, check_s1_chain, check_s1_masks
 from tests.chain import CHAIN_ID, address_of, chain_config, key_of
+from tests.declared import declared_envelope
 from tests.rules.build import B, consume, reference, refused, word
 
 CONFIG = chain_config()
@@ -74,3 +75,11 @@ def test_invalid_masks(mask: int, rule: Rule, check: object) -> None:
     guarded = replace(MOVES[1], mask=mask | Mask.REFERENCE)
     verdict = refused(rule, check, [guarded], what="mask")  # type: ignore[arg-type]
     assert (verdict.move, verdict.expected) == (0, 0xBF)
+
+
+def test_invalid_s1_declared() -> None:
+    """It is S2's to judge."""
+    raw = declared_envelope(chain_id=CHAIN_ID)
+    verdict = refused(Rule.S1, check_s1, raw, MANAFLOW, keccak256(raw), [], what="type of the envelope")
+    assert verdict.actual == 0x4D
+    refused(Rule.S2, check_s1, raw[:-1], MANAFLOW, keccak256(raw), [])
