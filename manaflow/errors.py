@@ -5,6 +5,7 @@ ManaflowError
 |-- Convicted    a verified proof has voided the block or an ancestor of it (F1)
 |-- Undeclared   an execution touched a location that its moves do not name (becomes a verdict of X1)
 `-- Failure      the operation failed; it says nothing about the input
+    |-- CallFailed    a call that was only tried out reverts or halts
     |-- Unsupported   real input that the rules cannot hold (before Paris, an old SELFDESTRUCT, ...)
     |-- StorageFailure   disk full, map full, damaged or newer files
     `-- Locked        another process owns this state directory
@@ -129,6 +130,14 @@ class Undeclared(ManaflowError):
 
 class Failure(ManaflowError):
     """The operation failed; this says nothing about the input."""
+
+
+class CallFailed(Failure):
+    """A call that was only tried out reverts or halts. `output`: what it reverted with, empty for a halt."""
+
+    def __init__(self, what: str, output: bytes = b"") -> None:
+        self.output = output
+        super().__init__(what)
 
 
 class Unsupported(Failure):
