@@ -208,8 +208,15 @@ def access_list_of(result: CallResult, warm: Collection[bytes]) -> tuple[AccessE
     for use in result.uses:
         if use.mark == Mark.STORAGE:
             slots.setdefault(use.addr, []).append(use.slot)
-    created = {use.addr for use in result.uses if use.mark == Mark.CODE and use.prev != use.next}
-    touched = {use.addr for use in result.uses if use.mark in (Mark.BALANCE, Mark.CODE, Mark.NONCE)}
+    changed = {use.location for use in result.uses if use.prev != use.next}
+    used = {use.location: use.prev for use in result.uses}
+    touched = {addr for mark, addr, _ in used if mark in (Mark.BALANCE, Mark.CODE, Mark.NONCE)}
+
+    def is_created(addr: bytes) -> bool:
+        code, nonce = (Mark.CODE, addr, ZERO32), (Mark.NONCE, addr, ZERO32)
+        return nonce in changed and used[nonce] == used.get(code) == ZERO32
+
+    created = {addr for addr in touched if is_created(addr)}
     addresses = sorted((touched - created).difference(warm) | slots.keys())
     return tuple(AccessEntry(address, tuple(slots.get(address, ()))) for address in addresses)
 
