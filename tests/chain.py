@@ -309,6 +309,7 @@ def _body(
         envelopes=tuple(envelopes),
         codes=list(codes),
         withdrawals=tuple(withdrawals),
+        fees=[0] * t,
     )
 
 

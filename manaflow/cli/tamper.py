@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -96,6 +97,7 @@ def tamper(
 def body_of(block: Block) -> Body:
     """What the block held before it was sealed."""
     leaves = block.leaves
+    fees = [*(int.from_bytes(row.tobytes(), "big") for row in leaves.fees), block.header.fees]
     blob_totals: U64 = np.append(leaves.blob_gas, np.uint64(block.header.blob_gas_used))
     return Body(
         txid=leaves.txid,
@@ -109,6 +111,7 @@ def body_of(block: Block) -> Body:
         envelopes=block.envelopes,
         codes=block.codes,
         withdrawals=block.withdrawals,
+        fees=[after - before for before, after in itertools.pairwise(fees)],
     )
 
 

@@ -46,6 +46,7 @@ def forged_block(filler: Filler, inputs: BlockInputs, sender: bytes) -> Block:
         envelopes=inputs.envelopes,
         codes=(),
         withdrawals=(),
+        fees=(0,),
     )
     return seal(filler.open(inputs), body, filler.key, filler.hashing)
 

@@ -108,8 +108,8 @@ def chain_config(
     )
 
 
-def _opened(first: BlockInputs, config: ChainConfig) -> Header:
-    """Genesis's header before sealing: what makes rule B2's formulas yield the first block.
+def header_before(first: BlockInputs, config: ChainConfig) -> Header:
+    """The header of a replay's genesis before sealing: what makes rule B2's formulas yield the first block.
 
     Raises Unsupported if no genesis makes them yield its excess blob gas.
     """
@@ -169,14 +169,14 @@ def _column(values: Sequence[bytes], width: int) -> U8:
 
 
 def genesis_block(
-    first: BlockInputs,
+    opened: Header,
     config: ChainConfig,
     cells: Mapping[Location, bytes],
     codes: Mapping[bytes, bytes],
     latest: LatestCells,
     hashing: Hashing,
 ) -> Block:
-    """Seal genesis: `cells` become parts of at most MAX_CONSUMES_PER_PART consumes, and are numbered in `latest`."""
+    """Seal genesis over `opened`: `cells` become parts (MAX_CONSUMES_PER_PART), and are numbered in `latest`."""
     locations = sorted(cells)
     n = len(locations)
     parts = -(-n // MAX_CONSUMES_PER_PART)
@@ -205,5 +205,6 @@ def genesis_block(
         envelopes=(),
         codes=[codes[code_hash] for code_hash in used],
         withdrawals=(),
+        fees=(0,) * parts,
     )
-    return seal(_opened(first, config), body, None, hashing)
+    return seal(opened, body, None, hashing)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manaflow.moves.block import Withdrawal
+from manaflow.moves.header import Header
+from manaflow.moves.marks import ZERO32
+from manaflow.rules.fees import next_base_fee
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,36 @@ class BlockInputs:
     withdrawals: tuple[Withdrawal, ...]
     block_hashes: Mapping[int, bytes]
     """Known hashes of the 256 blocks before this one, by number."""
+
+
+def manaflow_inputs(
+    head: Header,
+    block_hashes: Mapping[int, bytes],
+    *,
+    coinbase: bytes,
+    timestamp: int,
+    prevrandao: bytes = ZERO32,
+    gas_limit: int | None = None,
+    extra_data: bytes = b"",
+    envelopes: tuple[bytes, ...] = (),
+) -> BlockInputs:
+    """The inputs of the block after `head` in profile `manaflow`: what B2 does not say is the producer's to choose.
+
+    block_hashes: hashes of this chain's last 256 blocks by number, the head's among them (`Filler.block_hashes`).
+    timestamp: seconds, more than the head's. gas_limit: None for the head's.
+    """
+    return BlockInputs(
+        number=head.number + 1,
+        seen_parent_hash=head.hash,
+        coinbase=coinbase,
+        timestamp=timestamp,
+        gas_limit=head.gas_limit if gas_limit is None else gas_limit,
+        base_fee=next_base_fee(head),
+        prevrandao=prevrandao,
+        excess_blob_gas=0,
+        parent_beacon_root=ZERO32,
+        extra_data=extra_data,
+        envelopes=envelopes,
+        withdrawals=(),
+        block_hashes=block_hashes,
+    )

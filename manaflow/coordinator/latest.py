@@ -1,6 +1,8 @@
-"""The latest index, in memory: which cell lives at each location."""
+"""The latest index: which cell lives at each location. Here what a filler asks of one, and one in memory."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
@@ -8,6 +10,21 @@ from manaflow.moves.columns import I64, U8, U64, Moves
 from manaflow.moves.marks import UNSIGNED, Location, Mark, Mask
 
 _KEY_BYTES = 1 + 20 + 32
+
+
+class Latest(Protocol):
+    """What numbering the moves of a block needs of a latest index."""
+
+    next_number: int
+    """Number of the next cell that the chain will make."""
+
+    def number(self, location: Location) -> int:
+        """Number of the live cell at `location`, 0 if virgin."""
+        ...
+
+    def assign(self, mark: U8, addr: U8, slot: U8, consumes: I64, offsets: I64) -> U64:
+        """Number the sources of a block's moves and the cells that they make (see LatestCells)."""
+        ...
 
 
 class LatestCells:
@@ -50,7 +67,7 @@ class LatestCells:
         return np.array(sources, np.uint64)
 
 
-def filled_moves(latest: LatestCells, columns: tuple[U8, U8, U8, U8, U8], consumes: I64, offsets: I64) -> Moves:
+def filled_moves(latest: Latest, columns: tuple[U8, U8, U8, U8, U8], consumes: I64, offsets: I64) -> Moves:
     """Moves that no signer signed, from (mark, addr, slot, prev, next) in M5's order: masks and numbers are added."""
     mark, addr, slot, prev, next_ = columns
     row = np.arange(len(mark)) - np.repeat(offsets[:-1], np.diff(offsets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,8 @@ class Body:
     """What a block holds before it is sealed: everything but totals, roots and the signature.
 
     txid, logs_hash: uint8[t, 32]; consumes, references: uint32[t]; status: uint8[t]; gas_used, blob_gas: uint64[t],
-    what each transaction itself uses; moves: in rule M5's order with their numbers; codes: in any order.
+    what each transaction itself uses; moves: in rule M5's order with their numbers; codes: in any order; fees: wei that
+    each adds to the block's (compute_fees_added in profile `manaflow`, else 0; 0 for system transactions).
     """
 
     txid: U8
@@ -34,6 +36,7 @@ class Body:
     envelopes: tuple[bytes, ...]
     codes: Sequence[bytes]
     withdrawals: tuple[Withdrawal, ...]
+    fees: Sequence[int]
 
     def offsets(self) -> I64:
         """int64[t + 1]: rows of each transaction's moves."""
@@ -48,8 +51,9 @@ def _totals(added: I64 | U64 | U32) -> U64:
 
 
 def leaves_of(body: Body, first_cell: int, hashing: Hashing) -> Leaves:
-    """The block's leaves with their running totals (B3). Fees are 0: profile `ethereum` pays by its moves."""
-    t = len(body.status)
+    """The block's leaves with their running totals (B3)."""
+    before = itertools.accumulate(body.fees, initial=0)
+    fees = b"".join(total.to_bytes(32, "big") for total, _ in zip(before, body.status, strict=False))
     return Leaves(
         txid=body.txid,
         moves_root=hashing.moves_roots(body.moves, body.offsets()),
@@ -60,7 +64,7 @@ def leaves_of(body: Body, first_cell: int, hashing: Hashing) -> Leaves:
         logs_hash=body.logs_hash,
         first_cell=_totals(body.consumes)[:-1] + np.uint64(first_cell),
         gas=_totals(body.gas_used)[:-1],
-        fees=np.zeros((t, 32), np.uint8),
+        fees=np.frombuffer(fees, np.uint8).reshape(-1, 32),
         blob_gas=_totals(body.blob_gas)[:-1],
     )
 
@@ -86,6 +90,7 @@ def seal(opened: Header, body: Body, key: bytes | None, hashing: Hashing) -> Blo
         cells=int(body.consumes.sum()),
         transactions=len(leaves),
         codes=len(order),
+        fees=sum(body.fees),
         gas_used=int(body.gas_used.sum()) if key is not None else opened.gas_used,
         blob_gas_used=int(body.blob_gas.sum()) if key is not None else opened.blob_gas_used,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ Columns = tuple[U8, U8, U8, U8, U8]
 class Steps:
     """t executed steps. txid, logs_hash: uint8[t, 32]; consumes, references: uint32[t]; status: uint8[t];
 
-    gas_used, blob_gas: uint64[t]; columns: their moves without masks and numbers.
+    gas_used, blob_gas: uint64[t]; columns: their moves without masks and numbers; fees: t integers, the wei that each
+    adds to the block's fees (profile `manaflow`; 0 in `ethereum` and for system transactions).
     """
 
     txid: U8
@@ -29,6 +31,7 @@ class Steps:
     blob_gas: U64
     logs_hash: U8
     columns: Columns
+    fees: tuple[int, ...]
 
     def offsets(self) -> I64:
         """int64[t + 1]: rows of each step's moves."""
@@ -48,6 +51,7 @@ class Steps:
             blob_gas=np.concatenate([part.blob_gas for part in parts]),
             logs_hash=np.concatenate([part.logs_hash for part in parts]),
             columns=(mark, addr, slot, prev, next_),
+            fees=tuple(itertools.chain.from_iterable(part.fees for part in parts)),
         )
 
 
@@ -57,7 +61,7 @@ def bytes_column(data: bytes, width: int) -> U8:
 
 
 def steps_of(filled: Filled, txid: U8, blob_gas: U64) -> Steps:
-    """The native filler's result as columns. txid: uint8[t, 32]; blob_gas: uint64[t]."""
+    """The native filler's result as columns, without fees. txid: uint8[t, 32]; blob_gas: uint64[t]."""
     columns = (
         np.frombuffer(filled.marks, np.uint8),
         bytes_column(filled.addrs, 20),
@@ -74,4 +78,5 @@ def steps_of(filled: Filled, txid: U8, blob_gas: U64) -> Steps:
         blob_gas,
         bytes_column(filled.logs_hashes, 32),
         columns,
+        (0,) * len(txid),
     )

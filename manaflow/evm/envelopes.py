@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -57,6 +57,11 @@ class EnvelopeColumns:
     def __len__(self) -> int:
         return len(self.code)
 
+    def take(self, rows: Sequence[int]) -> EnvelopeColumns:
+        """Some of the rows, in the order given."""
+        at = np.array(rows, np.int64)
+        return EnvelopeColumns(**{field.name: getattr(self, field.name)[at] for field in fields(self)})
+
 
 def decode_envelopes(envelopes: Sequence[bytes], threads: int = 0) -> EnvelopeColumns:
     """Decode envelopes and recover their senders natively, GIL released. `threads`: how many at most, 0 for all.
@@ -67,6 +72,18 @@ def decode_envelopes(envelopes: Sequence[bytes], threads: int = 0) -> EnvelopeCo
     code = np.frombuffer(columns["code"], np.uint8)
     rest = {name: _shaped(columns[name], dtype, width) for name, (dtype, width, _) in _COLUMNS.items()}
     return EnvelopeColumns(code=code, **rest)
+
+
+def effective_prices(columns: EnvelopeColumns, base_fee: int) -> list[int]:
+    """Wei per gas that each envelope pays: the base fee and its tip, at most its fee cap (EIP-1559)."""
+    caps, tips = _integers(columns.max_fee), _integers(columns.max_priority_fee)
+    return [min(cap, base_fee + tip) for cap, tip in zip(caps, tips, strict=True)]
+
+
+def _integers(words: U8) -> list[int]:
+    """Rows of uint8[n, 32] as big-endian integers."""
+    data = words.tobytes()
+    return [int.from_bytes(data[i : i + 32], "big") for i in range(0, len(data), 32)]
 
 
 def decode_envelopes_in_python(envelopes: Sequence[bytes]) -> EnvelopeColumns:

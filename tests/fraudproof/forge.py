@@ -63,6 +63,7 @@ class Parts:
     gas_used: list[int] = field(default_factory=list)
     logs_hash: list[bytes] = field(default_factory=list)
     blob_gas: list[int] = field(default_factory=list)
+    fees: list[int] = field(default_factory=list)
     envelopes: list[bytes] = field(default_factory=list)
     withdrawals: tuple[Withdrawal, ...] = ()
 
@@ -70,6 +71,7 @@ class Parts:
     def of(block: Block) -> Parts:
         leaves, bounds = block.leaves.objects(), block.leaves.move_offsets().tolist()
         totals = [*(leaf.blob_gas for leaf in leaves), block.header.blob_gas_used]
+        fees = [*(leaf.fees for leaf in leaves), block.header.fees]
         return Parts(
             [leaf.txid for leaf in leaves],
             [block.moves.take(bounds[i], bounds[i + 1]).objects() for i in range(len(leaves))],
@@ -77,6 +79,7 @@ class Parts:
             [leaf.gas_used for leaf in leaves],
             [leaf.logs_hash for leaf in leaves],
             [after - before for before, after in pairwise(totals)],
+            [after - before for before, after in pairwise(fees)],
             list(block.envelopes),
             block.withdrawals,
         )
@@ -88,6 +91,7 @@ class Parts:
         self.gas_used.append(gas_used)
         self.logs_hash.append(logs_hash)
         self.blob_gas.append(0)
+        self.fees.append(0)
 
     def seal(self, opened: Header, codes: Sequence[bytes] = (), key: bytes = PRODUCER.secret) -> Block:
         references = [sum(m.is_reference for m in part) for part in self.moves]
@@ -104,6 +108,7 @@ class Parts:
             envelopes=tuple(self.envelopes),
             codes=list(codes),
             withdrawals=self.withdrawals,
+            fees=self.fees,
         )
         return seal(opened, body, key, PYTHON)
 
