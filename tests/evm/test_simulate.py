@@ -60,7 +60,7 @@ def answer(*parts: str | int | bytes) -> bytes:
 class Chain:
     """Accounts in a world, and calls of `TO` on them."""
 
-    def __init__(self, code: bytes = b"", fork: Fork = Fork.PRAGUE, **accounts: Account) -> None:
+    def __init__(self, code: bytes = b"", fork: Fork = Fork.PRAGUE, /, **accounts: Account) -> None:
         self.world, self.codes, self.environment = World(), Codes(), environment(fork)
         self.put(TO, Account(5, 1, code, {1: 11, 2: 22}))
         for name, account in accounts.items():
@@ -75,7 +75,8 @@ class Chain:
     def arguments(self, **changes: Any) -> tuple[World, Any, CallRequest, Overrides, dict[int, bytes], Codes]:
         overrides, hashes = changes.pop("overrides", {}), changes.pop("block_hashes", {})
         block = replace(self.environment, **changes.pop("block", {}))
-        request = CallRequest(**({"sender": SENDER, "to": TO, "gas_limit": 1_000_000} | changes))
+        fields: dict[str, Any] = {"sender": SENDER, "to": TO, "gas_limit": 1_000_000}
+        request = CallRequest(**(fields | changes))
         return self.world, block, request, overrides, hashes, self.codes
 
     def call(self, **changes: Any) -> CallResult:
@@ -211,7 +212,7 @@ def test_an_access_list_warms() -> None:
 
 
 def test_authorizations_count() -> None:
-    chain = Chain(fork=Fork.PRAGUE, third=Account(0, 1, answer(7)))
+    chain = Chain(third=Account(0, 1, answer(7)))
     authority = NAMES["authority"]
     good, bad = sign_authorization(THIRD), sign_authorization(THIRD, nonce=1)
     assert chain.word(to=authority, authorizations=(good,)) == 7
