@@ -6,8 +6,8 @@ the demand on its number; whatever is still demanded below genesis was never mad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from manaflow.moves.columns import Moves
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32, Mark, Mask
 from manaflow.rules.config import ChainConfig
+from manaflow.validator.conflicts import declared_envelopes, makers_in
 
 _Key = bytes
 """mark | addr | slot, 53 bytes."""
@@ -30,6 +31,8 @@ class _Demand:
     value: bytes
     consumer: bytes | None
     """txid of the later transaction that consumes it; None if it is only referenced."""
+    maker: bytes | None
+    """txid of the transaction that must have made it; None if no signer fixed that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,21 @@ class Backwards:
     """Locations that a later move says were never written."""
 
     def take(self, block: Block) -> Progress:
-        """Walk over one block, last transaction first. Raises Verdict (B2, B3, V1 to V4) and its place here."""
+        """Walk over one block, last transaction first. Raises Verdict (B2, B3, S2, V1 to V4) and its place here."""
         self._link(block)
         offsets = block.leaves.move_offsets().tolist()
         first_cells = _first_cells(block)
         rows = _Rows(block.moves)
+        declared = declared_envelopes(block)
         for i in range(len(block.leaves) - 1, -1, -1):
             txid = block.leaves.txid[i].tobytes()
+            makers = _makers(block, i, offsets, declared)
             for row in range(offsets[i + 1] - 1, offsets[i] - 1, -1):
+                move = row - offsets[i]
                 try:
-                    self._take_move(rows, row, first_cells[i], first_cells[i] + row - offsets[i], txid)
+                    self._take_move(rows, row, first_cells[i], first_cells[i] + move, txid, makers.get(move))
                 except Verdict as verdict:
-                    raise verdict.at(i, row - offsets[i]) from None
+                    raise verdict.at(i, move) from None
         self.child = block.header
         return Progress(block.header.number, block.hash, len(block.moves), len(self.demands))
 
@@ -94,24 +100,24 @@ class Backwards:
             expected = header.first_cell + header.cells
             raise Verdict(Rule.B2, f"first cell of block {child.number}", expected=expected, actual=child.first_cell)
 
-    def _take_move(self, rows: _Rows, row: int, first_cell: int, makes: int, txid: bytes) -> None:
-        """One move; `makes` is the number of the cell that it makes if it is a consume."""
+    def _take_move(self, rows: _Rows, row: int, first_cell: int, makes: int, txid: bytes, maker: bytes | None) -> None:
+        """One move; `makes`: number of the cell that it makes if it is a consume; maker: of its cell, if signed."""
         if rows.mark[row] == Mark.BLOCKHASH:
             return
         key, number, prev = rows.key(row), rows.number[row], rows.prev(row)
         consumes = not rows.mask[row] & Mask.REFERENCE
         if consumes:
-            self._discharge(makes, key, rows.next(row))
+            self._discharge(makes, key, rows.next(row), txid)
             if key in self.virgin:
                 raise Verdict(Rule.V4, f"{_shown(key)} is written here and later said to be virgin")
         if number == 0:
-            self._take_virgin(key, prev)
+            self._take_virgin(key, prev, maker)
         elif number >= first_cell:
             raise Verdict(Rule.V1, f"cell {number} is not made before this transaction, whose first is {first_cell}")
         else:
-            self._demand(number, key, prev, txid if consumes else None)
+            self._demand(number, _Demand(key, prev, txid if consumes else None, maker))
 
-    def _discharge(self, number: int, key: _Key, value: bytes) -> None:
+    def _discharge(self, number: int, key: _Key, value: bytes, txid: bytes) -> None:
         demand = self.demands.pop(number, None)
         if demand is None:
             return
@@ -121,23 +127,31 @@ class Backwards:
             )
         if demand.value != value:
             raise Verdict(Rule.V1, f"value of cell {number}, made here", expected=demand.value, actual=value)
+        if demand.maker not in (None, txid):
+            raise Verdict(Rule.V1, f"maker of cell {number}, made here", expected=demand.maker, actual=txid)
 
-    def _take_virgin(self, key: _Key, prev: bytes) -> None:
+    def _take_virgin(self, key: _Key, prev: bytes, maker: bytes | None) -> None:
         if prev != ZERO32:
             raise Verdict(Rule.M4, "prev of a virgin cell", expected=ZERO32, actual=prev)
+        if maker not in (None, ZERO32):
+            raise Verdict(Rule.V1, "maker of a virgin cell", expected=ZERO32, actual=maker)
         self.virgin.add(key)
 
-    def _demand(self, number: int, key: _Key, value: bytes, consumer: bytes | None) -> None:
+    def _demand(self, number: int, here: _Demand) -> None:
         later = self.demands.get(number)
         if later is None:
-            self.demands[number] = _Demand(key, value, consumer)
+            self.demands[number] = here
             return
-        if consumer is not None and later.consumer is not None:
-            raise Verdict(Rule.V2, f"cell {number} is consumed here and again later", winner=consumer)
-        if consumer is not None:
-            raise Verdict(Rule.V3, f"cell {number} is consumed here and referenced later", winner=consumer)
-        if (later.key, later.value) != (key, value):
+        if here.consumer is not None and later.consumer is not None:
+            raise Verdict(Rule.V2, f"cell {number} is consumed here and again later", winner=here.consumer)
+        if here.consumer is not None:
+            raise Verdict(Rule.V3, f"cell {number} is consumed here and referenced later", winner=here.consumer)
+        if (later.key, later.value) != (here.key, here.value):
             raise Verdict(Rule.V1, f"cell {number} is used with two locations or values")
+        if here.maker is not None and later.maker not in (None, here.maker):
+            raise Verdict(Rule.V1, f"cell {number} is used with two makers", expected=later.maker, actual=here.maker)
+        if later.maker is None and here.maker is not None:
+            self.demands[number] = replace(later, maker=here.maker)
 
 
 @dataclass(slots=True)
@@ -178,12 +192,23 @@ def _first_cells(block: Block) -> list[int]:
     return [block.header.first_cell + total for total in [0, *totals[:-1]]]
 
 
+def _makers(block: Block, t: int, offsets: Sequence[int], declared: Mapping[bytes, bytes]) -> Mapping[int, bytes]:
+    """The makers that transaction t's signer has fixed, by position of the move."""
+    raw = declared.get(block.leaves.txid[t].tobytes())
+    if raw is None:
+        return {}
+    try:
+        return makers_in(raw, block.moves.take(offsets[t], offsets[t + 1]).objects())
+    except Verdict as verdict:
+        raise verdict.at(t) from None
+
+
 def verify_backwards(blocks: Iterable[Block], config: ChainConfig) -> Iterator[Progress]:
     """Check the state rule over a whole chain, given from the head down to genesis; yields once per block.
 
     The blocks' own rules (M, S, B) are not judged here, only that headers link and that every cell used was made, is
-    used with its own location and value, is consumed once and referenced before that, and that virgin means virgin.
-    Raises Verdict (B2, B3, M4, V1 to V4).
+    used with its own location and value, and maker where a signer fixed it, is consumed once and referenced before
+    that, and that virgin means virgin. Raises Verdict (B2, B3, M4, S2, V1 to V4).
     """
     walk = Backwards(config)
     for block in blocks:

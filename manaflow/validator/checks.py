@@ -1,4 +1,4 @@
-"""Everything that a block must fulfil by itself and beside its parent: rules B, S1 and M.
+"""Everything that a block must fulfil by itself and beside its parent: rules B, S and M.
 
 Over columns each check finds the first offender data-parallel; the plain function of manaflow.rules then judges that
 one and words the verdict. The plain functions are the rules: a twin that refuses what they accept is a bug.
@@ -25,21 +25,24 @@ from manaflow.rules.genesis import check_genesis
 from manaflow.rules.headers import check_b2, check_b6, check_b7
 from manaflow.rules.leaves import check_b3_body, check_b3_counts
 from manaflow.rules.system import check_b8, expected_system_leaves
+from manaflow.validator.netting import SignedMakers
 from manaflow.validator.transactions import Ancestry, Transactions, check_transactions, refuse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checked:
-    """A block that fulfils B, S1 and M, and what judging it has worked out."""
+    """A block that fulfils B, S and M, and what judging it has worked out."""
 
     block: Block
     code_hashes: tuple[bytes, ...]
     """keccak-256 of each code of the body, in order."""
     transactions: Transactions
+    makers: SignedMakers
+    """Makers of cells that signers have fixed, for V1."""
 
 
 def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, threads: int = 0) -> Checked:
-    """Judge a block after genesis by B2 to B8, S1 and M1 to M6; V and X are not judged here.
+    """Judge a block after genesis by B2 to B8, S1 to S4 and M1 to M6; V and X are not judged here.
 
     Order: B2 B6 B7; counts, withdrawals, codes, B8, roots; then check_transactions. Raises Verdict at the first
     offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0 for all.
@@ -55,8 +58,8 @@ def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, thr
     kinds |= dict(enumerate((kind for kind, _ in closing), len(block.leaves) - len(closing)))
     envelopes = decode_envelopes(block.envelopes, threads)
     transactions = Transactions(block, offsets, kinds, envelopes, len(opening), frozenset(code_hashes))
-    check_transactions(transactions, ancestry)
-    return Checked(block, code_hashes, transactions)
+    makers = check_transactions(transactions, ancestry)
+    return Checked(block, code_hashes, transactions, makers)
 
 
 def check_header(header: Header, signature: bytes, ancestry: Ancestry) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.moves.block import Block
+from manaflow.moves.envelopes import decode_envelope
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mask, Move
-from manaflow.rules.state import Placed, check_v1, check_v2, check_v3, check_v4
+from manaflow.moves.transactions import DeclaredTransaction
+from manaflow.rules.declared import signed_intx
+from manaflow.rules.signed import is_declared
+from manaflow.rules.state import Placed, check_v1, check_v1_intx, check_v2, check_v3, check_v4
 from manaflow.validator.archive import Archive, Place, first_consume_at, maker_in, place_of
 
 
@@ -50,6 +55,29 @@ def _explain_v1(here: Place, archive: Archive) -> None:
     made = maker_before(here, archive)
     first_cell = int(here.block.leaves.first_cell[here.transaction])
     check_v1(move_at(here), first_cell, None if made is None else move_at(made))
+    intx = signed_makers(here.block, here.transaction).get(here.move)
+    if intx is not None:
+        check_v1_intx(move_at(here), intx, None if made is None else made.txid)
+
+
+def signed_makers(block: Block, transaction: int) -> Mapping[int, bytes]:
+    """The makers that a transaction's signer has fixed, by position of the move. Raises Verdict if it breaks S2."""
+    raw = declared_envelopes(block).get(block.leaves.txid[transaction].tobytes())
+    offsets = block.leaves.move_offsets()
+    moves = block.moves.take(int(offsets[transaction]), int(offsets[transaction + 1])).objects()
+    return {} if raw is None else makers_in(raw, moves)
+
+
+def declared_envelopes(block: Block) -> dict[bytes, bytes]:
+    """A block's declared envelopes by txid."""
+    return {keccak256(raw): raw for raw in block.envelopes if is_declared(raw)}
+
+
+def makers_in(raw: bytes, moves: Sequence[Move]) -> Mapping[int, bytes]:
+    """The makers that a declared envelope fixes, by position of its filled moves. Raises Verdict (S2)."""
+    transaction = decode_envelope(raw)
+    assert isinstance(transaction, DeclaredTransaction)
+    return signed_intx(transaction, moves)
 
 
 def maker_before(here: Place, archive: Archive) -> Place | None:

@@ -38,7 +38,7 @@ from manaflow.validator.journal import Record, load_record
 from manaflow.validator.kernels import PARALLEL, hashing, sets
 from manaflow.validator.loading import load_memory
 from manaflow.validator.memory import Memory
-from manaflow.validator.netting import Columns, NetEffect
+from manaflow.validator.netting import Columns, NetEffect, SignedMakers
 from manaflow.validator.shape import Keys, Shape, Tip
 from manaflow.validator.store import Store, Table, Transaction, number_key
 
@@ -116,13 +116,19 @@ class Index:
         return self.tip.height
 
     def check(
-        self, txn: Transaction, moves: Moves, offsets: I64, first_cell: int, txids: U8 | None = None
+        self,
+        txn: Transaction,
+        moves: Moves,
+        offsets: I64,
+        first_cell: int,
+        txids: U8 | None = None,
+        makers: SignedMakers | None = None,
     ) -> NetEffect:
         """Judge a block by V1 to V4 against the last committed state. Changes nothing.
 
         moves: of the whole block; moves of transaction i are rows offsets[i] to offsets[i + 1] (int64[t + 1]).
         first_cell: number of the first cell that the block makes; must be `next_number`.
-        txids: uint8[t, 32], only to name the winner of a lost race.
+        txids: uint8[t, 32], to name the winner of a lost race, and for makers: those that signers have fixed (V1).
         Raises Verdict of the lowest (transaction, move) that breaks a rule: V1 before V2, V3 and V4, except that a cell
         spent before this block is V2 or V3 whatever the move claims of it.
         """
@@ -130,15 +136,31 @@ class Index:
             raise ValueError(f"the block's first cell is {first_cell}, the index's next number {self.next_number}")
         with PARALLEL:
             block = Columns(moves, offsets, first_cell, self.keys, self.shape.bucket_bits)
+            misnamed = self._misnamed(txn, block, txids, makers)
+            block.verdict[misnamed] = Rule.V1
             gone = block.check_inside()
             ordered, claim = self._check_outside(txn, block)
             spent = block.spend_outside(ordered, claim)
         virgin = block.check_virgin()
         block.verdict[self._touched_rows(txn, virgin, block.bucket, block.low)] = Rule.V4
+        block.verdict[misnamed[block.kind[misnamed] == hashing.VIRGIN]] = Rule.V1
         block.raise_first(txids)
         first = virgin[block.made_at[virgin] >= 0]
-        births, makers = block.births()
-        return NetEffect(first_cell, block.made, spent, gone, block.bucket[first], block.low[first], births, makers)
+        return NetEffect(first_cell, block.made, spent, gone, block.bucket[first], block.low[first], *block.births())
+
+    def _misnamed(self, txn: Transaction, block: Columns, txids: U8 | None, makers: SignedMakers | None) -> I64:
+        """Rows whose signer names another maker of the cell than its own (V1). Those of unborn cells are V1 anyway."""
+        if makers is None or not len(makers.rows):
+            return np.zeros(0, np.int64)
+        if txids is None:
+            raise ValueError("makers are judged by the txids of the block's own transactions too")
+        kind = block.kind[makers.rows]
+        right = self.makers_match(txn, block.number[makers.rows], makers.txids)
+        inside = np.flatnonzero(kind == hashing.INSIDE)
+        own = txids[block.inside_makers(makers.rows[inside])]
+        right[inside] = (own == makers.txids[inside]).all(axis=1)
+        misnamed: I64 = makers.rows[~right & (kind != hashing.UNBORN)]
+        return misnamed
 
     def _check_outside(self, txn: Transaction, block: Columns) -> tuple[I64, U64]:
         """V1 to V3 of moves on cells from before the block, each by itself; returns them sorted. Hold PARALLEL."""

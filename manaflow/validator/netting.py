@@ -5,6 +5,7 @@ so that a later move that names one is told V2 or V3, not V1."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,23 @@ class NetEffect:
     """uint64[k]: the first cell of each transaction that makes cells,"""
     makers: I64
     """int64[k]: and the transaction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignedMakers:
+    """Moves of a block whose signers say which transaction made the cell (V1; rules.declared.signed_intx)."""
+
+    rows: I64
+    """int64[k], ascending: rows of the block's moves."""
+    txids: U8
+    """uint8[k, 32]: the maker; zero for a virgin cell."""
+
+    @staticmethod
+    def of(makers: Mapping[int, bytes]) -> SignedMakers:
+        """From row -> txid."""
+        rows = sorted(makers)
+        txids = np.frombuffer(b"".join(makers[row] for row in rows), np.uint8).reshape(-1, 32)
+        return SignedMakers(np.array(rows, np.int64), txids)
 
 
 class Columns:
@@ -110,6 +128,11 @@ class Columns:
             raise StorageFailure("two locations have one hash: rebuild the index under a new key")
         return ordered
 
+    def inside_makers(self, rows: I64) -> I64:
+        """int64[k]: the transactions that make the cells of the block's own that these rows name."""
+        made = self.makers[(self.number[rows] - np.uint64(self.first_cell)).astype(np.int64)]
+        return np.searchsorted(self.offsets, made, side="right").astype(np.int64) - 1
+
     def births(self) -> tuple[U64, I64]:
         """First cells of the transactions that make cells, and the transactions."""
         before = np.searchsorted(self.makers, self.offsets).astype(np.int64)
@@ -138,16 +161,14 @@ class Columns:
             made = self.moves[int(self.makers[number - self.first_cell])]
             claim = self.moves[row]
             if made.location != claim.location:
-                what, expected, actual = (
-                    "the cell is of another location",
-                    _shown(claim.location),
-                    _shown(made.location),
-                )
-            else:
-                what, expected, actual = "the cell has another value", "0x" + claim.prev.hex(), "0x" + made.next.hex()
-            return Verdict(rule, what, expected=expected, actual=actual)
+                expected, actual = _shown(claim.location), _shown(made.location)
+                return Verdict(rule, "the cell is of another location", expected=expected, actual=actual)
+            if made.next != claim.prev:
+                expected, actual = "0x" + claim.prev.hex(), "0x" + made.next.hex()
+                return Verdict(rule, "the cell has another value", expected=expected, actual=actual)
         if rule is Rule.V1:
-            return Verdict(rule, f"cell {number} is of another location or has another value")
+            what = "is of another location, has another value, or is another transaction's than its signer says"
+            return Verdict(rule, f"cell {number} {what}")
         if rule is Rule.V2:
             return Verdict(rule, f"cell {number} is consumed already")
         if rule is Rule.V3:

@@ -1,4 +1,4 @@
-"""Rules S1, B3 (totals), M1 to M6, B4 and B5 over a block's columns: the data-parallel twins of the plain functions."""
+"""Rules S, B3 (totals), M1 to M6, B4 and B5 over a block's columns: the data-parallel twins of the plain functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from manaflow.errors import Failure, Verdict
+from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.envelopes import EnvelopeColumns
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
@@ -18,7 +18,7 @@ from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Mark, Mask, Move
-from manaflow.moves.transactions import GAS_PER_BLOB, EthereumTransaction
+from manaflow.moves.transactions import DECLARED_TYPE, GAS_PER_BLOB, DeclaredTransaction, EthereumTransaction
 from manaflow.moves.trees import Frontier
 from manaflow.rules.bodies import HASH_WINDOW, check_b4, check_b5
 from manaflow.rules.config import ChainConfig, Fork, Profile
@@ -44,9 +44,11 @@ from manaflow.rules.moves import (
     check_withdrawals,
     compute_burned,
 )
-from manaflow.rules.signing import BLOB_TYPE, ETHEREUM_CHAIN_IDS, check_b8_masks, check_s1
+from manaflow.rules.signed import check_filled, check_signed
+from manaflow.rules.signing import BLOB_TYPE, ETHEREUM_CHAIN_IDS, check_b8_masks
 from manaflow.validator.kernels import PARALLEL
 from manaflow.validator.kernels import judging as kernels
+from manaflow.validator.netting import SignedMakers
 
 Bools = NDArray[np.bool_]
 CREDITING: Final = (SystemKind.WITHDRAWALS, SystemKind.FEES)
@@ -98,7 +100,7 @@ class Transactions:
         return self.block.envelopes[t - self.first_signed]
 
     def transaction(self, t: int) -> EthereumTransaction:
-        """The decoded envelope of signed transaction t, which fulfils S1."""
+        """The decoded envelope of signed transaction t, which fulfils S1 or S2."""
         return decode_envelope(self.envelope(t))
 
     def spread(self, column: NDArray[Any]) -> NDArray[Any]:
@@ -108,21 +110,31 @@ class Transactions:
         return result
 
     @property
+    def declared(self) -> Bools:
+        """bool[e]: which envelopes are declared ones; those that S2 refuses to decode as well."""
+        is_declared: Bools = (self.envelopes.type == DECLARED_TYPE) | (self.envelopes.code == Rule.S2)
+        return is_declared
+
+    @property
     def blob_gas(self) -> U64:
         """uint64[t]: blob gas that each transaction uses."""
         gas: U64 = self.spread(self.envelopes.blobs).astype(np.uint64) * np.uint64(GAS_PER_BLOB)
         return gas
 
 
-def check_transactions(transactions: Transactions, ancestry: Ancestry) -> None:
-    """S1 of all, B3's totals, M of all, B4, B5: raises the Verdict of the first offender."""
+def check_transactions(transactions: Transactions, ancestry: Ancestry) -> SignedMakers:
+    """S of all, B3's totals, M of all, B4, B5: raises the Verdict of the first offender.
+
+    Returns the makers of cells that signers have fixed: V1, where the state is known, judges them.
+    """
     config = ancestry.config
     broken = judge(transactions, config)
-    check_signatures(transactions, config, broken)
+    makers = check_signatures(transactions, config, broken)
     check_totals(transactions, config)
     check_moves(transactions, config, broken)
     check_codes_made(transactions)
     check_hashes_seen(transactions, ancestry.seen)
+    return makers
 
 
 def refuse(transaction: int, *rules: Callable[[], object]) -> NoReturn:
@@ -141,19 +153,47 @@ def _first(wrong: NDArray[Any]) -> int | None:
     return at if len(wrong) and wrong[at] else None
 
 
-def check_signatures(transactions: Transactions, config: ChainConfig, broken: U32) -> None:
-    """S1 of every envelope: it decodes, is of this chain and its leaf, recovers a sender, and signs no move."""
+def check_signatures(transactions: Transactions, config: ChainConfig, broken: U32) -> SignedMakers:
+    """S1 of every Ethereum envelope, S2 to S4 of every declared one. Returns the makers that declared ones fix.
+
+    What columns tell is judged for all at once: that an envelope decodes, is of this chain and its leaf, recovers a
+    sender, and, of Ethereum's, signs no move. What else a declared one says is judged one by one.
+    """
     rows, signed, leaves = transactions.envelopes, transactions.signed, transactions.block.leaves
+    declared = transactions.declared
     wrong = (rows.code != 0) | (rows.txid != leaves.txid[signed]).any(axis=1)
     wrong |= (rows.protected != 0) & (rows.chain_id != np.uint64(config.chain_id))
     wrong |= (broken[signed] & kernels.S1) != 0
     if config.profile == Profile.MANAFLOW:
         wrong |= (rows.protected == 0) | (rows.type == BLOB_TYPE) | (config.chain_id in ETHEREUM_CHAIN_IDS)
+    else:
+        wrong |= declared
     at = _first(wrong)
+    makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
     if at is not None:
         t = at + transactions.first_signed
-        raw, txid, moves = transactions.envelope(t), leaves.txid[t].tobytes(), transactions.moves(t)
-        refuse(t, lambda: check_s1(raw, config, txid, moves))
+        raw, leaf, moves, number = transactions.envelope(t), leaves[t], transactions.moves(t), _number(transactions)
+        refuse(t, lambda: check_signed(raw, config, leaf.txid, moves, leaf.status, number))
+    return makers
+
+
+def _check_declared(transactions: Transactions, positions: I64) -> SignedMakers:
+    """S2 (what is signed is what the moves say), S3 and S4 of declared transactions that decode and are in place."""
+    makers: dict[int, bytes] = {}
+    for t in positions.tolist():
+        transaction, start = transactions.transaction(t), int(transactions.offsets[t])
+        assert isinstance(transaction, DeclaredTransaction)
+        status = int(transactions.block.leaves.status[t])
+        try:
+            fixed = check_filled(transaction, transactions.moves(t), status, _number(transactions))
+        except Verdict as verdict:
+            raise verdict.at(t) from None
+        makers |= {start + i: txid for i, txid in fixed.items()}
+    return SignedMakers.of(makers)
+
+
+def _number(transactions: Transactions) -> int:
+    return transactions.block.header.number
 
 
 def prices(transactions: Transactions, config: ChainConfig) -> list[int]:
@@ -223,11 +263,12 @@ def _blob_fee(header: Header, config: ChainConfig) -> int:
 
 
 def judge(transactions: Transactions, config: ChainConfig) -> U32:
-    """uint32[t]: which of M1 to M6 and S1's masks each transaction breaks, as bits of kernels.judging."""
+    """uint32[t]: which of M1 to M6 and the masks of S1 or B8 each transaction breaks, as bits of kernels.judging."""
     block, count = transactions.block, len(transactions)
     exempt = np.zeros(count, np.uint32)
     for t, kind in transactions.kinds.items():
         exempt[t] = kernels.M3 | (kernels.M6 if kind in CREDITING else 0)
+    exempt[transactions.signed][transactions.declared] = kernels.S1
     broken = np.zeros(count, np.uint32)
     arguments = (
         word_columns(block.moves),
