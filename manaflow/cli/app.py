@@ -12,6 +12,7 @@ import typer
 from manaflow import __version__
 from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
+from manaflow.cli.equivocation import prove_equivocation_of
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
@@ -59,6 +60,11 @@ _COMMANDS: Final[_Commands] = (
     ("challenge", challenge, "manaflow challenge out/chain --state out/state --out out/proofs"),
     ("verify-proof", verify_proof, "manaflow verify-proof out/lie.proof --head 0x..."),
     ("apply-proof", apply_proof, "manaflow apply-proof out/lie.proof --state out/state"),
+    (
+        "prove-equivocation",
+        prove_equivocation_of,
+        "manaflow prove-equivocation out/chain/2971845.mana out/lie.mana --out out/twice.proof",
+    ),
     (
         "prove-inclusion",
         prove_inclusion,

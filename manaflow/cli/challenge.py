@@ -17,6 +17,8 @@ from manaflow.fraudproof.errors import ProofRejected, Unprovable
 from manaflow.moves.view import hexed
 
 if TYPE_CHECKING:
+    from manaflow.cli.equivocation import Siblings
+    from manaflow.moves.header import Header
     from manaflow.validator.validator import Validator
 
 POLL_SECONDS: Final = 1.0
@@ -32,26 +34,28 @@ def challenge(
     """Judge each block in mode execute; import what is honest, and write a fraud proof of what is not.
 
     Blocks are taken in the order of their numbers. One that follows neither the head nor its history is passed over.
-    Each proof is verified by py-evm before it is written. Exit code 1: a proof was written, or a block refused that no
+    Each proof is verified by py-evm before it is written. A producer who signed two blocks of one number on one parent
+    is convicted by a proof of that (NAME.equivocation). Exit code 1: a proof was written, or a block refused that no
     file can convict.
     """
+    from manaflow.cli.equivocation import Siblings
     from manaflow.validator.validator import Mode, Validator
 
     with Validator.open(state, mode=Mode.EXECUTE) as validator:
-        rows = []
+        rows, siblings = [], Siblings(validator)
         for path in _followed(blocks, watch):
             with naming(path):
-                row = _judge_file(validator, path, out)
+                row = _judge_file(validator, siblings, path, out)
             rows.append(row)
             if watch or not as_json:
                 show(as_json, row, [_line(row)])
         head, head_hash = validator.head
     if not watch:
-        proofs = [row["proof"] for row in rows if "proof" in row]
+        proofs = [row[kind] for row in rows for kind in ("proof", "equivocation") if kind in row]
         last = {"number": head.number, "hash": head_hash}
         found = {"state": str(state), "blocks": rows, "proofs": proofs, "head": last}
         show(as_json, found, [f"head: block {head.number}, {hexed(head_hash)}"])
-    if any(row["what"] in ("convicted", "refused") for row in rows):
+    if any(row["what"] in ("convicted", "refused") or "equivocation" in row for row in rows):
         raise typer.Exit(ExitCode.VERDICT)
 
 
@@ -71,7 +75,7 @@ def _followed(inputs: Sequence[Path], watch: bool) -> Iterator[Path]:
         return
 
 
-def _judge_file(validator: Validator, path: Path, out: Path | None) -> dict[str, Any]:
+def _judge_file(validator: Validator, siblings: Siblings, path: Path, out: Path | None) -> dict[str, Any]:
     """What becomes of one file: `what` is imported, known, passed, convicted or refused."""
     from manaflow.evm.native_hashing import NATIVE
     from manaflow.fraudproof.challenge import UNPROVABLE, Accusation
@@ -83,7 +87,8 @@ def _judge_file(validator: Validator, path: Path, out: Path | None) -> dict[str,
     row: dict[str, Any] = {"file": str(path)}
     try:
         header, signature = decode_header(data)  # a body is unpacked only for a producer
-        check_b7(header.hash, signature, validator.config)
+        producer = check_b7(header.hash, signature, validator.config)
+        row |= _equivocation(siblings.proof_of(header, signature, producer), header, out or path.parent, path.stem)
         block = decode_block(data, NATIVE)
     except Verdict as verdict:
         why = UNPROVABLE[verdict.rule.name]
@@ -101,6 +106,15 @@ def _judge_file(validator: Validator, path: Path, out: Path | None) -> dict[str,
         return row | {"what": "known"}
     validator.import_block(data)
     return row | {"what": "imported"}
+
+
+def _equivocation(proof: bytes | None, header: Header, folder: Path, stem: str) -> dict[str, Any]:
+    """Write the proof that another block of the header's producer, number and parent is known, if there is one."""
+    if proof is None:
+        return {}
+    target = folder / f"{stem}.equivocation"
+    write_whole(target, proof)
+    return {"equivocation": str(target), "equivocation_head": header.hash}
 
 
 def _prove(accusation: Any, verdict: Verdict, target: Path) -> dict[str, Any]:
@@ -130,6 +144,15 @@ def _prove(accusation: Any, verdict: Verdict, target: Path) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> str:
     """What became of a file, in words."""
+    if "equivocation" not in row:
+        return _fate(row)
+    return (
+        f"{_fate(row)}\n  {row['equivocation']} proves to anyone that its producer signed another block of this number "
+        f"and parent; manaflow verify-proof {row['equivocation']} --head {hexed(row['equivocation_head'])}"
+    )
+
+
+def _fate(row: dict[str, Any]) -> str:
     name = f"block {row['number']}" if "number" in row else row["file"]
     if row["what"] == "convicted":
         return (

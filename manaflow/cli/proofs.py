@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from manaflow.cli.equivocation import equivocation_fields
 from manaflow.cli.files import read_block, read_bounded, write_whole
 from manaflow.cli.limits import DEFAULT_SECONDS, Seconds, within
 from manaflow.cli.options import Engine, Json, State, block_hash
 from manaflow.cli.output import show
 from manaflow.errors import Failure, Rule, Verdict
+from manaflow.fraudproof.equivocation import VerifiedEquivocation, is_equivocation, verify_equivocation
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.format import HASHES_RULES, MAX_PROOF_BYTES, MOVES_RULES, PROVABLE, TRANSACTION_RULES
+from manaflow.fraudproof.format import (
+    BYTES_RULES,
+    HASHES_RULES,
+    MAX_PROOF_BYTES,
+    MOVES_RULES,
+    PROVABLE,
+    TRANSACTION_RULES,
+)
 from manaflow.fraudproof.verify import VerifiedProof, verify_by_both
 from manaflow.fraudproof.verify import verify as verify_bytes
 from manaflow.moves.view import hexed
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from manaflow.evm.executor import Executor
 
 AUTO: Final = "auto"
-RULES: Final = [rule.name for rule in sorted(PROVABLE)]
+RULES: Final = [rule.name for rule in sorted(PROVABLE - BYTES_RULES)]
 
 
 def prove(
@@ -82,52 +91,74 @@ def verify_proof(
 ) -> None:
     """Verify a fraud proof from the file and a trusted head's hash alone: no chain, no state.
 
-    Exit code 0: the proof convicts a block of that chain. 1: it does not verify, and says nothing of any block.
+    Exit code 0: the proof convicts a block of that chain, or a producer who signed two blocks of one number. 1: it does
+    not verify, and says nothing of any block.
     """
     trusted = block_hash(head)
     started = time.perf_counter()
     data = read_bounded(file, MAX_PROOF_BYTES)
     with within(seconds):
-        if native:
-            verified = verify_by_both(data, trusted, _executor(Engine.PYEVM), _executor(Engine.REVM))
-        else:
-            verified = verify_bytes(data, trusted, _executor(engine))
+        judged = _judged(data, trusted, engine, native)
+    took = {"seconds": time.perf_counter() - started}
+    if isinstance(judged, VerifiedEquivocation):
+        show(as_json, {**equivocation_fields(judged), **took}, _lines_of_equivocation(judged))
+        return
     engines = [Engine.PYEVM.value, Engine.REVM.value] if native else [engine.value]
-    found = {**_conviction(verified), "engine": "+".join(engines), "seconds": time.perf_counter() - started}
     lines = [
-        f"the proof holds: block {verified.number} is invalid, and so are its descendants",
-        f"block hash {hexed(verified.block_hash)}",
-        f"sealed by {hexed(verified.producer)}",
-        str(verified.verdict),
+        f"the proof holds: block {judged.number} is invalid, and so are its descendants",
+        f"block hash {hexed(judged.block_hash)}",
+        f"sealed by {hexed(judged.producer)}",
+        str(judged.verdict),
     ]
-    show(as_json, found, lines)
+    show(as_json, {**_conviction(judged), "engine": "+".join(engines), **took}, lines)
+
+
+def _judged(data: bytes, trusted: bytes, engine: Engine, native: bool) -> VerifiedProof | VerifiedEquivocation:
+    if is_equivocation(data):
+        return verify_equivocation(data, trusted)
+    if native:
+        return verify_by_both(data, trusted, _executor(Engine.PYEVM), _executor(Engine.REVM))
+    return verify_bytes(data, trusted, _executor(engine))
 
 
 def apply_proof(
     file: Annotated[Path, typer.Argument(help="A fraud proof.")],
     state: State,
     engine: Annotated[Engine, typer.Option(help="Which EVM judges X rules.")] = Engine.PYEVM,
+    seconds: Seconds = DEFAULT_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Verify a fraud proof, take the chain back to the convicted block's parent, and never take that block again.
 
-    A convicted block that is not in the chain is remembered, too; the proof is kept in the state directory.
+    A convicted block that is not in the chain is remembered, too; the proof is kept in the state directory. Of an
+    equivocation the evidence is kept, and no block is void.
     """
-    from manaflow.fraudproof.consequences import apply_proof
+    from manaflow.fraudproof.consequences import carry_out, judge_proof
     from manaflow.validator.validator import Validator
 
     data = read_bounded(file, MAX_PROOF_BYTES)
     with Validator.open(state) as validator:
-        conviction = apply_proof(validator, data, _executor(engine))
+        with within(seconds):  # the verification alone: what follows from it is not cut short
+            judged = judge_proof(validator.config, data, _executor(engine))
+        applied = carry_out(validator, judged)
         header, head_hash = validator.head
-    verified, undone = conviction.verified, list(conviction.undone)
-    found = {**_conviction(verified), "undone": undone, "head": {"number": header.number, "hash": head_hash}}
+    at = {"head": {"number": header.number, "hash": head_hash}}
+    last = f"head: block {header.number}, {hexed(head_hash)}"
+    if isinstance(applied, VerifiedEquivocation):
+        kept = "the evidence is kept; nothing is undone"
+        show(
+            as_json,
+            {**equivocation_fields(applied), "undone": [], **at},
+            [*_lines_of_equivocation(applied), kept, last],
+        )
+        return
+    verified, undone = applied.verified, list(applied.undone)
     lines = [
         f"block {verified.number} is void, and so are its descendants: {verified.verdict}",
         f"undone: {', '.join(map(str, undone)) or 'nothing, the block was not in the chain'}",
-        f"head: block {header.number}, {hexed(head_hash)}",
+        last,
     ]
-    show(as_json, found, lines)
+    show(as_json, {**_conviction(verified), "undone": undone, **at}, lines)
 
 
 def _named(rule: str, transaction: int | None, move: int | None) -> Verdict:
@@ -151,6 +182,14 @@ def _conviction(verified: VerifiedProof) -> dict[str, object]:
         "producer": verified.producer,
         "verdict": verified.verdict.as_json(),
     }
+
+
+def _lines_of_equivocation(found: VerifiedEquivocation) -> list[str]:
+    return [
+        f"the proof holds: producer {hexed(found.producer)} equivocated; no block is void by it",
+        f"it signed two blocks of number {found.number} on one parent, {hexed(found.parent)}",
+        *(f"block hash {hexed(block)}" for block in found.hashes),
+    ]
 
 
 def _executor(engine: Engine) -> Executor:

@@ -15,8 +15,10 @@ from manaflow.fraudproof.evidence import (
     MoveEvidence,
     PlacedEvidence,
     TransactionEvidence,
+    Tree,
+    TreeEvidence,
 )
-from manaflow.fraudproof.format import MOVE_BYTES, WITHDRAWAL_BYTES, Proof
+from manaflow.fraudproof.format import MOVE_BYTES, STEP_BYTES, WITHDRAWAL_BYTES, Proof
 from manaflow.moves import trees
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
@@ -26,6 +28,16 @@ from manaflow.moves.marks import Mark, Move
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.headers import check_b7
 from manaflow.rules.state import Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where a node stands in its tree."""
+
+    position: int
+    """Of the first leaf below it; 0 in a tree that declares no count."""
+    size: int | None
+    """How many leaves the declared count puts below it; None in a tree that declares none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ def authenticate_header(proof: Proof, trusted_head: bytes) -> Accused:
     if hashlib.sha256(top).digest() != trusted_head:
         what = "accused block" if proof.head is None else "head in the file"
         raise ProofRejected(f"the {what} is not the trusted head 0x{trusted_head.hex()}")
-    header, head = _decode_header(proof.header), _decode_header(top)
+    header, head = decode_header(proof.header), decode_header(top)
     named = {header.config, head.config} if proof.rule != Rule.B2 else set()  # B2 compares it: the parent names it
     if named - {hashlib.sha256(proof.config).digest()}:
         raise ProofRejected("the config is not the one that the headers name")
@@ -69,7 +81,7 @@ def authenticate_header(proof: Proof, trusted_head: bytes) -> Accused:
 
 def authenticate_old(accused: Accused, evidence: HeaderEvidence) -> Header:
     """An older header (genesis included) in the accused header's own history. Raises ProofRejected."""
-    header = _decode_header(evidence.header)
+    header = decode_header(evidence.header)
     block_hash = hashlib.sha256(evidence.header).digest()
     _check_history(accused.config, block_hash, header, accused.header, evidence.path)
     return header
@@ -80,7 +92,7 @@ def authenticate_parent(accused: Accused, evidence: HeaderEvidence) -> Header:
 
     In an honest block both are the same; in a dishonest one either convicts (B2 compares the parent hash).
     """
-    header = _decode_header(evidence.header)
+    header = decode_header(evidence.header)
     block_hash = hashlib.sha256(evidence.header).digest()
     if header.number < accused.config.genesis_number:
         raise ProofRejected("the parent is older than genesis: it breaks B2 itself")
@@ -102,7 +114,8 @@ def authenticate_withdrawals(header: Header, data: bytes) -> list[Withdrawal]:
     return [Withdrawal(number(r[:8], "big"), number(r[8:16], "big"), r[16:36], number(r[36:], "big")) for r in rows]
 
 
-def _decode_header(data: bytes) -> Header:
+def decode_header(data: bytes) -> Header:
+    """A header from its RLP. Raises ProofRejected."""
     try:
         return Header.decode(data)
     except Verdict as verdict:
@@ -173,3 +186,44 @@ def decode_move(data: bytes) -> Move:
     """The move in MOVE_BYTES bytes: mask | mark | number:8 | addr | slot | prev | next."""
     number = int.from_bytes(data[2:10], "big")
     return Move(data[0], data[1], number, data[10:30], data[30:62], data[62:94], data[94:MOVE_BYTES])
+
+
+def authenticate_node(header: Header, leaf: LeafEvidence | None, node: TreeEvidence) -> Shown:
+    """A node of one of the header's trees, or of its leaf's moves. Raises ProofRejected.
+
+    The steps to it stay within what the tree's declared count allows: they end where that puts a leaf.
+    """
+    if (leaf is not None) != (node.tree == Tree.MOVES):
+        raise ProofRejected("a leaf belongs to a tree of moves, and to no other")
+    count, root = _declared(header, leaf, node.tree)
+    found = hashlib.sha256(node.preimage).digest()
+    for step in node.steps:
+        if len(step) != STEP_BYTES or step[0] > 1:
+            raise ProofRejected("a step of the tree is neither from the left nor from the right")
+        found = trees.node_hash(step[1:], found) if step[0] else trees.node_hash(found, step[1:])
+    if found != root:
+        raise ProofRejected("the node is not in the tree")
+    return Shown(0, None) if count is None else _place_of(count, node.steps)
+
+
+def _declared(header: Header, evidence: LeafEvidence | None, tree: Tree) -> tuple[int | None, bytes]:
+    """How many leaves the tree says it has, None where nothing says it, and its root."""
+    if evidence is not None:
+        leaf = authenticate_leaf(header, evidence)
+        return leaf.consumes + leaf.references, leaf.moves_root
+    if tree == Tree.CODES:
+        return header.codes, header.codes_root
+    if tree == Tree.WITHDRAWALS:
+        return None, header.withdrawals_root
+    return header.transactions, header.transactions_root
+
+
+def _place_of(count: int, steps: tuple[bytes, ...]) -> Shown:
+    """Where the steps, from a node up to the root of a tree of `count` leaves, come from."""
+    position = 0
+    for step in reversed(steps):
+        if count < 2:
+            raise ProofRejected("the steps go on below where the count puts a leaf")
+        left = trees.split(count)
+        position, count = (position + left, count - left) if step[0] else (position, left)
+    return Shown(position, count)

@@ -31,7 +31,8 @@ from manaflow.rules.moves import value_of
 from manaflow.rules.system import check_b8_place
 
 UNPROVABLE: Final[Mapping[str, str]] = {
-    "B1": "a file that does not decode is no block: nothing binds its bytes to what a producer signed",
+    "B1": "a file that does not decode is no block: only bytes that a signed header commits to convict, and a file "
+    "cannot carry those; whoever was given them proves with them (build_bytes)",
     "B7": "a header without its producer's signature is no header: it accuses nobody",
     "withheld": "the body is not the one that the header commits to: what the producer signed is not here to be shown",
     "F2": "the proof would be longer than a proof file may be",
@@ -370,4 +371,4 @@ BUILDERS: Final[Mapping[Rule, Builder]] = {
     Rule.X3: _transaction,
     Rule.X4: _transaction,
 }
-"""From a broken rule to what proves it."""
+"""From a broken rule to what proves it. B1 is not found in blocks that decode: build_bytes proves it from the bytes."""

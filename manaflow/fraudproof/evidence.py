@@ -78,7 +78,7 @@ class ParentEvidence:
 
 
 class Tree(IntEnum):
-    """A tree whose number of leaves is declared beside its root."""
+    """A tree whose root a producer signs; all but the last declare their number of leaves beside it."""
 
     TRANSACTIONS = 1
     """The header's."""
@@ -86,15 +86,17 @@ class Tree(IntEnum):
     """The header's."""
     MOVES = 3
     """A leaf's: consumes and references."""
+    WITHDRAWALS = 4
+    """The header's; only its root is declared."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeEvidence:
-    """A node under a tree's root, of a kind that cannot stand there in a tree of the declared count (B3)."""
+    """A node under a tree's root: of a kind that the declared count contradicts (B3), or none at all (B1)."""
 
     tree: Tree
     preimage: bytes
-    """What the node is the SHA-256 of: 0x00 | leaf, 0x01 | left | right, or nothing (an empty tree)."""
+    """What the node is the SHA-256 of: 0x00 | leaf, 0x01 | left | right, or nothing (an empty tree); in B1 neither."""
     steps: tuple[bytes, ...]
     """STEP_BYTES each, from the node to the root."""
 
@@ -109,6 +111,18 @@ class LeavesEvidence:
     """Of `leaf`, if that is a signed transaction."""
     tree: TreeEvidence | None = None
     """A tree that contradicts its count, in place of neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesEvidence:
+    """Bytes that the accused header commits to and that do not decode (B1)."""
+
+    leaf: LeafEvidence | None
+    """The transaction of a tree of moves; None for every other tree."""
+    node: TreeEvidence | None
+    """None: the bytes are those of the accused block's parent."""
+    parent: bytes
+    """What the accused header's parent hash is the SHA-256 of; empty beside a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +167,12 @@ class HashesEvidence:
     """Of a block older than genesis's parent: its entry, or the neighbours between which it is missing."""
 
 
-Evidence = TransactionEvidence | MovesEvidence | ParentEvidence | LeavesEvidence | CodesEvidence | HashesEvidence
+Evidence = (
+    TransactionEvidence
+    | MovesEvidence
+    | ParentEvidence
+    | LeavesEvidence
+    | CodesEvidence
+    | HashesEvidence
+    | BytesEvidence
+)

@@ -1,9 +1,9 @@
 """The file of a fraud proof (docs/SPEC.md, section 9): magic, version, and one RLP list.
 
-    file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence])
+    file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence]), or equivocation
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
     evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6), leaves (B3), codes (B4)
-                  or hashes (B5)
+                  hashes (B5) or bytes (B1)
     transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty; the leaf
                   is [] in B8 of a block without leaves
     moves       = [placed, old, other]                      the accused move; the other one, or [] (V1, not born yet)
@@ -15,10 +15,14 @@
     codes       = [placed or [], code or [], next code or [], [[position, code bytes, path], ...]]   the move that
                   needs a code between the two (code: item); or codes that are too long together
     hashes      = [placed, old, [item, ...]]                the header after the block asked for, or ancestors: items
+    bytes       = [leaf or [], tree or [], parent]          a node that is none, and its leaf if it is of a tree of
+                  moves; or the bytes of the accused block's parent, which are no header
     item        = [position, bytes, path]                   of the codes tree, or of the config's tree of ancestors
     placed      = [leaf, [position, move, path]]
     leaf        = [position, LEAF_BYTES bytes, path]
     old         = [] if `other` is of the accused block, else [header, path of its hash]
+    equivocation = "MANAPROOF" | version:1 | rlp([EQUIVOCATION, config, head, header, signature, [header, signature]])
+                  two headers by ascending hash; head: [] if the trusted head is one of them, else [the head's header]
 
 Moves are MOVE_BYTES each and withdrawals WITHDRAWAL_BYTES, joined, all of them in their order. A path is the list of
 RFC 6962 sibling hashes, leaf to root. The history tree's positions follow from the headers' numbers. There is no
@@ -27,7 +31,7 @@ checksum: every byte is bound by a hash that leads to the trusted head, or refus
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +40,7 @@ import rlp
 from manaflow.errors import Failure, Rule
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.evidence import (
+    BytesEvidence,
     CodeEvidence,
     CodesEvidence,
     Evidence,
@@ -57,6 +62,7 @@ from manaflow.moves.header import MAX_HEADER_BYTES
 from manaflow.moves.leaf import LEAF_BYTES
 from manaflow.moves.rlp_reader import RlpError, RlpReader
 from manaflow.rules.config import MAX_CONFIG_BYTES
+from manaflow.rules.headers import SIGNATURE_BYTES
 
 MAGIC: Final = b"MANAPROOF"
 PROOF_VERSION: Final = 1
@@ -70,7 +76,9 @@ ANCESTOR_BYTES: Final = 40
 MAX_CODES: Final = 4096
 """Codes of one proof."""
 MAX_PREIMAGE: Final = 1 + LEAF_BYTES
-"""Bytes of a tree's node: no leaf of ours is longer than a transaction's."""
+"""Bytes of a tree's node: no leaf of ours is longer than a transaction's. In B1 only the file's length bounds them."""
+EQUIVOCATION: Final = 100
+"""What stands in place of a rule's number in the file of an equivocation (equivocation.py)."""
 STEP_BYTES: Final = 33
 """A direction and a hash."""
 
@@ -88,7 +96,11 @@ CODES_RULES: Final = frozenset({Rule.B4})
 """Rules that a move and two neighbours in the codes tree show broken."""
 HASHES_RULES: Final = frozenset({Rule.B5})
 """Rules that an `e` move and the chain's own hash show broken."""
-PROVABLE: Final = TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES | CODES_RULES | HASHES_RULES
+BYTES_RULES: Final = frozenset({Rule.B1})
+"""Rules that the committed bytes themselves show broken."""
+PROVABLE: Final = (
+    TRANSACTION_RULES | MOVES_RULES | PARENT_RULES | LEAVES_RULES | CODES_RULES | HASHES_RULES | BYTES_RULES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +121,35 @@ class Proof:
     def encode(self) -> bytes:
         """The file. Raises Failure beyond MAX_PROOF_BYTES."""
         evidence = _of_evidence(self.evidence)
-        fields = [int(self.rule), self.config, _of_header(self.head), self.header, self.signature, evidence]
-        data = MAGIC + bytes((PROOF_VERSION,)) + rlp.encode(fields)
-        if len(data) > MAX_PROOF_BYTES:
-            raise Failure(f"the proof takes {len(data)} bytes, at most {MAX_PROOF_BYTES} are allowed (F2)")
-        return bytes(data)
+        return write_file([int(self.rule), self.config, _of_header(self.head), self.header, self.signature, evidence])
 
     @staticmethod
     def decode(data: bytes) -> Proof:
         """Read a file strictly; every length is bounded. Raises ProofRejected."""
-        start = len(MAGIC) + 1
-        if len(data) > MAX_PROOF_BYTES:
-            raise ProofRejected(f"a file of {len(data)} bytes, at most {MAX_PROOF_BYTES} are allowed (F2)")
-        if data[: len(MAGIC)] != MAGIC or len(data) < start:
-            raise ProofRejected("not a fraud proof: the file begins with other bytes")
-        if data[start - 1] != PROOF_VERSION:
-            raise ProofRejected(f"version {data[start - 1]} of the format, this program reads {PROOF_VERSION}")
         try:
-            return _read_proof(RlpReader.whole(data, start))
+            return _read_proof(read_file(data))
         except RlpError as error:
             raise ProofRejected(f"the file does not decode: {error}") from error
+
+
+def write_file(fields: list[Any]) -> bytes:
+    """The file that holds these fields. Raises Failure beyond MAX_PROOF_BYTES."""
+    data = MAGIC + bytes((PROOF_VERSION,)) + rlp.encode(fields)
+    if len(data) > MAX_PROOF_BYTES:
+        raise Failure(f"the proof takes {len(data)} bytes, at most {MAX_PROOF_BYTES} are allowed (F2)")
+    return bytes(data)
+
+
+def read_file(data: bytes) -> RlpReader:
+    """A reader over a file's fields. Raises ProofRejected for what is no such file, RlpError for a broken list."""
+    start = len(MAGIC) + 1
+    if len(data) > MAX_PROOF_BYTES:
+        raise ProofRejected(f"a file of {len(data)} bytes, at most {MAX_PROOF_BYTES} are allowed (F2)")
+    if data[: len(MAGIC)] != MAGIC or len(data) < start:
+        raise ProofRejected("not a fraud proof: the file begins with other bytes")
+    if data[start - 1] != PROOF_VERSION:
+        raise ProofRejected(f"version {data[start - 1]} of the format, this program reads {PROOF_VERSION}")
+    return RlpReader.whole(data, start)
 
 
 def _of_evidence(evidence: Evidence) -> list[Any]:
@@ -144,6 +165,8 @@ def _of_evidence(evidence: Evidence) -> list[Any]:
     if isinstance(evidence, CodesEvidence):
         shown = [[code.position, code.code, list(code.path)] for code in evidence.codes]
         return [_of_placed(evidence.placed), _of_item(evidence.code), _of_item(evidence.after), shown]
+    if isinstance(evidence, BytesEvidence):
+        return [_of_leaf(evidence.leaf), _of_tree(evidence.node), evidence.parent]
     return [_of_placed(evidence.placed), _of_header(evidence.old), [_of_item(item) for item in evidence.ancestors]]
 
 
@@ -172,33 +195,24 @@ def _of_placed(evidence: PlacedEvidence | None) -> list[Any]:
 
 def _read_proof(fields: RlpReader) -> Proof:
     number = fields.integer("rule", 1)
+    if number == EQUIVOCATION:
+        raise ProofRejected("the file shows an equivocation: it accuses a producer, and no block")
     if number not in PROVABLE:
         raise ProofRejected(f"rule number {number} is none that a file can show broken in this version")
     rule = Rule(number)
-    config = _bounded(fields, "config", MAX_CONFIG_BYTES)
+    config = bounded(fields, "config", MAX_CONFIG_BYTES)
     head = _read_header(fields.items("head"))
-    header = _bounded(fields, "header", MAX_HEADER_BYTES)
-    signature = fields.fixed("signature", 65)
+    header = bounded(fields, "header", MAX_HEADER_BYTES)
+    signature = fields.fixed("signature", SIGNATURE_BYTES)
     items = fields.items("evidence")
-    evidence = _reader_of(rule)(items)
+    evidence = _READERS[rule](items)
     items.finish("evidence")
     fields.finish("the proof")
     return Proof(rule, config, head, header, signature, evidence)
 
 
-def _reader_of(rule: Rule) -> Callable[[RlpReader], Evidence]:
-    if rule in MOVES_RULES:
-        return _read_moves
-    if rule in PARENT_RULES:
-        return _read_parent
-    if rule in CODES_RULES:
-        return _read_codes_evidence
-    if rule in HASHES_RULES:
-        return _read_hashes
-    return _read_leaves if rule in LEAVES_RULES else _read_transaction
-
-
-def _bounded(fields: RlpReader, name: str, most: int) -> bytes:
+def bounded(fields: RlpReader, name: str, most: int) -> bytes:
+    """The next item, a byte string of at most `most` bytes. Raises RlpError."""
     value = fields.string(name)
     if len(value) > most:
         raise RlpError(f"{name}: {len(value)} bytes, at most {most} allowed")
@@ -218,7 +232,7 @@ def _read_path(fields: RlpReader, name: str = "path") -> Path:
 def _read_header(items: RlpReader) -> HeaderEvidence | None:
     if not items.more:
         return None
-    evidence = HeaderEvidence(_bounded(items, "header", MAX_HEADER_BYTES), _read_path(items))
+    evidence = HeaderEvidence(bounded(items, "header", MAX_HEADER_BYTES), _read_path(items))
     items.finish("header and path")
     return evidence
 
@@ -271,7 +285,7 @@ def _read_moves(items: RlpReader) -> MovesEvidence:
 
 
 def _read_parent(items: RlpReader) -> ParentEvidence:
-    parent = HeaderEvidence(_bounded(items, "parent", MAX_HEADER_BYTES), _read_path(items))
+    parent = HeaderEvidence(bounded(items, "parent", MAX_HEADER_BYTES), _read_path(items))
     return ParentEvidence(parent, _read_path(items, "peaks"))
 
 
@@ -283,11 +297,11 @@ def _read_leaves(items: RlpReader) -> LeavesEvidence:
     return LeavesEvidence(leaf, after, envelope, _read_tree(third) if third.more else None)
 
 
-def _read_tree(items: RlpReader) -> TreeEvidence:
+def _read_tree(items: RlpReader, most: int = MAX_PREIMAGE) -> TreeEvidence:
     number = items.integer("tree", 1)
     if number not in set(Tree):
         raise RlpError(f"tree: {number} is none")
-    preimage, inner = _bounded(items, "preimage", MAX_PREIMAGE), items.items("steps")
+    preimage, inner = bounded(items, "preimage", most), items.items("steps")
     steps: list[bytes] = []
     while inner.more:
         if len(steps) == MAX_PATH:
@@ -333,3 +347,22 @@ def _read_hashes(items: RlpReader) -> HashesEvidence:
             raise RlpError("ancestors: more than 2")
         ancestors.append(_read_item(inner.items("ancestor"), ANCESTOR_BYTES))
     return HashesEvidence(placed, old, tuple(ancestors))
+
+
+def _read_bytes(items: RlpReader) -> BytesEvidence:
+    first, second = items.items("leaf"), items.items("tree")
+    leaf = _read_leaf(first) if first.more else None
+    node = _read_tree(second, MAX_PROOF_BYTES) if second.more else None
+    return BytesEvidence(leaf, node, items.string("parent"))
+
+
+_READERS: Final[Mapping[Rule, Callable[[RlpReader], Evidence]]] = {
+    **dict.fromkeys(TRANSACTION_RULES, _read_transaction),
+    **dict.fromkeys(MOVES_RULES, _read_moves),
+    **dict.fromkeys(PARENT_RULES, _read_parent),
+    **dict.fromkeys(LEAVES_RULES, _read_leaves),
+    **dict.fromkeys(CODES_RULES, _read_codes_evidence),
+    **dict.fromkeys(HASHES_RULES, _read_hashes),
+    **dict.fromkeys(BYTES_RULES, _read_bytes),
+}
+"""From a rule to how its evidence is read."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from manaflow.errors import Rule, Verdict
-from manaflow.fraudproof.authenticate import Accused, authenticate_leaf, authenticate_parent
+from manaflow.fraudproof.authenticate import Accused, authenticate_leaf, authenticate_node, authenticate_parent
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.evidence import LeafEvidence, LeavesEvidence, ParentEvidence, Tree, TreeEvidence
-from manaflow.fraudproof.format import STEP_BYTES
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
-from manaflow.moves.trees import Frontier, node_hash, split
+from manaflow.moves.trees import Frontier
 from manaflow.rules.config import Profile
 from manaflow.rules.headers import check_b2, check_b6
 from manaflow.rules.leaves import (
@@ -62,40 +59,15 @@ def _judge_tree(accused: Accused, evidence: LeavesEvidence, tree: TreeEvidence) 
     """A node that cannot stand in a tree of the declared count."""
     if evidence.after is not None or evidence.envelope or (evidence.leaf is not None) != (tree.tree == Tree.MOVES):
         raise ProofRejected("more or less than a tree's count needs")
-    count, root = _declared(accused, evidence.leaf, tree.tree)
-    node = hashlib.sha256(tree.preimage).digest()
-    for step in tree.steps:
-        if len(step) != STEP_BYTES or step[0] > 1:
-            raise ProofRejected("a step of the tree is neither from the left nor from the right")
-        node = node_hash(step[1:], node) if step[0] else node_hash(node, step[1:])
-    if node != root:
-        raise ProofRejected("the node is not in the tree")
+    shown = authenticate_node(accused.header, evidence.leaf, tree)
+    if shown.size is None:
+        raise ProofRejected("the tree declares no count")
     try:
-        check_b3_node(_size_at(count, tree.steps), tree.preimage)
+        check_b3_node(shown.size, tree.preimage)
     except ValueError as error:
         raise ProofRejected(str(error)) from error
     except Verdict as verdict:
         raise verdict.at(None if evidence.leaf is None else evidence.leaf.position) from None
-
-
-def _declared(accused: Accused, evidence: LeafEvidence | None, tree: Tree) -> tuple[int, bytes]:
-    """How many leaves the tree says it has, and its root."""
-    header = accused.header
-    if evidence is not None:
-        leaf = authenticate_leaf(header, evidence)
-        return leaf.consumes + leaf.references, leaf.moves_root
-    if tree == Tree.CODES:
-        return header.codes, header.codes_root
-    return header.transactions, header.transactions_root
-
-
-def _size_at(count: int, steps: tuple[bytes, ...]) -> int:
-    """How many leaves stand below the place that the steps, from there to the root, lead to."""
-    for step in reversed(steps):
-        if count < 2:
-            raise ProofRejected("the steps go on below where the count puts a leaf")
-        count = count - split(count) if step[0] else split(count)
-    return count
 
 
 def _judge_start(accused: Accused, first: LeafEvidence | None) -> None:

@@ -10,6 +10,7 @@ from manaflow.evm.executor import Executor
 from manaflow.fraudproof.authenticate import Accused, authenticate_header
 from manaflow.fraudproof.errors import EnginesDisagree, ProofRejected
 from manaflow.fraudproof.evidence import (
+    BytesEvidence,
     CodesEvidence,
     Evidence,
     HashesEvidence,
@@ -20,6 +21,7 @@ from manaflow.fraudproof.evidence import (
 from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.judge_block import judge_leaves, judge_parent
 from manaflow.fraudproof.judge_body import judge_codes, judge_hashes
+from manaflow.fraudproof.judge_bytes import judge_bytes
 from manaflow.fraudproof.judge_moves import judge_moves
 from manaflow.fraudproof.judge_transaction import judge_transaction
 
@@ -98,5 +100,7 @@ def _judge(rule: Rule, accused: Accused, evidence: Evidence, executor: Executor,
         judge_codes(accused, evidence)
     elif isinstance(evidence, HashesEvidence):
         judge_hashes(accused, evidence)
+    elif isinstance(evidence, BytesEvidence):
+        judge_bytes(accused, evidence)
     else:
         judge_transaction(rule, accused, evidence, executor, max_gas)

@@ -1,4 +1,7 @@
-"""Convicted blocks (rule F1): kept with the proof for ever, so that neither they nor what builds on them come back."""
+"""Convicted blocks (rule F1): kept with the proof for ever, so that neither they nor what builds on them come back.
+
+And producers convicted of an equivocation, which voids no block: the evidence alone is kept.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from manaflow.errors import Convicted
 from manaflow.moves.header import Header
 from manaflow.moves.wire import decode_header
 from manaflow.validator.archive import Archive
-from manaflow.validator.store import Table, Transaction
+from manaflow.validator.store import Table, Transaction, number_key
 
 
 def remember(txn: Transaction, block_hash: bytes, proof: bytes) -> None:
@@ -20,6 +23,18 @@ def remember(txn: Transaction, block_hash: bytes, proof: bytes) -> None:
 def conviction(txn: Transaction, block_hash: bytes) -> bytes | None:
     """The proof that convicts a block, if there is one."""
     return txn.get(Table.CONVICTED, block_hash) if len(block_hash) == 32 else None
+
+
+def remember_producer(txn: Transaction, producer: bytes, number: int, proof: bytes) -> None:
+    """Keep the evidence that a producer signed two blocks of a number; a second proof of it changes nothing."""
+    key = producer + number_key(number)
+    if txn.view(Table.EQUIVOCATIONS, key) is None:
+        txn.put(Table.EQUIVOCATIONS, key, proof)
+
+
+def equivocation(txn: Transaction, producer: bytes, number: int) -> bytes | None:
+    """The evidence that a producer signed two blocks of a number, if there is some."""
+    return txn.get(Table.EQUIVOCATIONS, producer + number_key(number))
 
 
 def canonical_number(txn: Transaction, block_hash: bytes) -> int | None:

@@ -60,6 +60,8 @@ class Table(StrEnum):
     """Block number -> what the block changed (journal.py)."""
     CONVICTED = "convicted"
     """Block hash -> the fraud proof that convicts the block (convictions.py)."""
+    EQUIVOCATIONS = "equivocations"
+    """Producer and block number -> the proof that the producer signed two blocks of it (convictions.py)."""
     META = "meta"
     """Names -> small values: the format, the index's keys, its shape and its tip, and the validator's own."""
 

@@ -14,17 +14,25 @@ from typing import Final
 
 from manaflow.errors import Failure, ManaflowError, StorageFailure, Unsupported, Verdict
 from manaflow.evm.native_hashing import NATIVE, NativeHashing
-from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
-from manaflow.rules.bodies import ancestor_leaf, is_header_source
+from manaflow.rules.bodies import is_header_source
 from manaflow.rules.config import ChainConfig, Profile
 from manaflow.validator.archive import Archive, Canonical
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
-from manaflow.validator.convictions import canonical_number, check_f1, conviction, lowest_convicted, remember
+from manaflow.validator.convictions import (
+    canonical_number,
+    check_f1,
+    conviction,
+    equivocation,
+    lowest_convicted,
+    remember,
+    remember_producer,
+)
 from manaflow.validator.execution import BlockExecution, senders_of
+from manaflow.validator.identity import check_ancestors, holds_chain, load_chain, put_chain
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.netting import NetEffect
@@ -33,8 +41,6 @@ from manaflow.validator.shape import Shape
 from manaflow.validator.store import ROOM, Store, Table, Transaction, number_key
 from manaflow.validator.transactions import Ancestry
 
-_CONFIG, _ANCESTORS = b"chain config", b"chain ancestors"
-_ANCESTOR_BYTES: Final = 40
 _ROOM_A_MOVE: Final = 256
 """Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
 
@@ -55,7 +61,7 @@ class Validator:
         self.mode, self.threads = mode, threads
         self._store, self._hashing = store, NativeHashing(threads)
         with store.read() as txn:
-            self.config, self._ancestors = _load_chain(txn)
+            self.config, self._ancestors = load_chain(txn)
         self._execution = BlockExecution(self.config, threads)
         self._load()
         self._finish_conviction()
@@ -308,6 +314,16 @@ class Validator:
         with self._store.read() as txn:
             return conviction(txn, block_hash)
 
+    def convict_producer(self, producer: bytes, number: int, proof: bytes) -> None:
+        """Keep the proof that a producer (20 bytes) signed two blocks of one number. No block changes."""
+        with self._store.write() as txn:
+            remember_producer(txn, producer, number, proof)
+
+    def equivocation(self, producer: bytes, number: int) -> bytes | None:
+        """The proof that a producer signed two blocks of a number, as `convict_producer` kept it."""
+        with self._store.read() as txn:
+            return equivocation(txn, producer, number)
+
     def _finish_conviction(self) -> None:
         """Take back what an undo that was cut short has left of a convicted block's descendants."""
         with self._store.read() as txn:
@@ -352,30 +368,17 @@ class Validator:
         return CheckReport(blocks, self._index.tip.live, self._index.next_number - 1, codes)
 
 
-def check_ancestors(config: ChainConfig, ancestors: Sequence[tuple[int, bytes]]) -> None:
-    """The ancestors are those that the config commits to (B5). Raises Failure."""
-    numbers = [number for number, _ in ancestors]
-    if len(ancestors) != config.ancestors or numbers != sorted(set(numbers)):
-        raise Failure(f"{len(ancestors)} ancestors, ascending; the config has {config.ancestors}")
-    if numbers and numbers[-1] >= config.genesis_number - 1:
-        raise Failure(f"ancestor {numbers[-1]} is not before genesis's parent, {config.genesis_number - 1}")
-    if trees.root([ancestor_leaf(*ancestor) for ancestor in ancestors]) != config.ancestors_root:
-        raise Failure("the ancestors are not those of the config's tree")
-
-
 def write_genesis(
     store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None = None
 ) -> None:
     """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
     with store.read() as txn:
-        if txn.get(Table.META, _CONFIG) is not None:
+        if holds_chain(txn):
             raise Failure(f"{store.path} holds a chain already")
     index = Index.open(store, challenge_blocks=config.challenge_blocks, shape=shape)
     block, data = genesis.block, encode_block(genesis.block, NATIVE)
     with store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
-        txn.put(Table.META, _CONFIG, genesis.config)
-        rows = (ancestor_leaf(*ancestor) for ancestor in genesis.ancestors)
-        txn.put(Table.META, _ANCESTORS, b"".join(rows))
+        put_chain(txn, genesis)
         net = index.check(txn, block.moves, block.leaves.move_offsets(), block.header.first_cell)
         record = Canonical(block.hash, block.header, ())
         put_block(txn, record, data, dict(zip(code_hashes, block.codes, strict=True)))
@@ -388,14 +391,3 @@ def put_block(txn: Transaction, record: Canonical, data: bytes, codes: Mapping[b
     for code_hash, code in codes.items():
         if txn.view(Table.CODES, code_hash) is None:
             txn.put(Table.CODES, code_hash, code)
-
-
-def _load_chain(txn: Transaction) -> tuple[ChainConfig, dict[int, bytes]]:
-    """The chain's config, and its ancestors by number."""
-    config, ancestors = txn.get(Table.META, _CONFIG), txn.get(Table.META, _ANCESTORS)
-    if config is None or ancestors is None:
-        raise Failure("the state directory holds no chain; create it from a genesis file")
-    if len(ancestors) % _ANCESTOR_BYTES:
-        raise StorageFailure("the stored ancestors are damaged")
-    rows = (ancestors[i : i + _ANCESTOR_BYTES] for i in range(0, len(ancestors), _ANCESTOR_BYTES))
-    return ChainConfig.decode(config), {int.from_bytes(row[:8], "big"): row[8:] for row in rows}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from manaflow.errors import Failure, Rule
 from manaflow.fraudproof.build import (
+    leaf_evidence,
     prove_b3,
     prove_execution,
     prove_parent,
@@ -27,14 +28,16 @@ from manaflow.fraudproof.build import (
     prove_v2,
     under_head,
 )
+from manaflow.fraudproof.build_bytes import entry_among, prove_malformed, prove_malformed_parent
 from manaflow.fraudproof.build_counts import prove_leaf_count, prove_move_count, prove_no_leaves
 from manaflow.fraudproof.errors import ProofRejected
-from manaflow.fraudproof.evidence import TransactionEvidence
+from manaflow.fraudproof.evidence import TransactionEvidence, Tree
 from manaflow.fraudproof.format import MAGIC, MAX_PATH, MAX_PROOF_BYTES, Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.marks import Mark
+from manaflow.rules.config import ChainConfig
 from tests.chain import word
 from tests.conftest import ROOT
 from tests.fraudproof.forge import (
@@ -52,6 +55,30 @@ from tests.fraudproof.forge import (
 
 COINBASE = bytes.fromhex("c0" * 20)
 START = len(MAGIC) + 1
+
+
+def malformed(block: Block, config: ChainConfig) -> tuple[Proof, bytes]:
+    """A header over leaves of which one is too short."""
+    rows = [row.tobytes() for row in block.leaves.encoded()]
+    rows[2] = rows[2][:-1]
+    accused = forge_header(block, transactions_root=trees.root(rows))
+    node = entry_among(Tree.TRANSACTIONS, rows, 2)
+    return prove_malformed(accused.header, accused.signature, config, node), accused.hash
+
+
+def malformed_move(block: Block, config: ChainConfig) -> tuple[Proof, bytes]:
+    """A header over moves of which one is too long."""
+    moves = [move.encode() for move in moves_of(block, 2)]
+    moves[1] += b"\0"
+    accused = forge_leaf(block, 2, moves_root=trees.root(moves))
+    node = entry_among(Tree.MOVES, moves, 1)
+    return prove_malformed(accused.header, accused.signature, config, node, leaf_evidence(accused, 2)), accused.hash
+
+
+def orphan(block: Block, config: ChainConfig) -> tuple[Proof, bytes]:
+    """A header whose parent is no header."""
+    accused = forge_header(block, parent_hash=hashlib.sha256(b"nothing").digest())
+    return prove_malformed_parent(accused.header, accused.signature, config, b"nothing"), accused.hash
 
 
 @cache
@@ -90,6 +117,9 @@ def samples() -> dict[str, tuple[bytes, bytes]]:
         "B3 of a count": (prove_leaf_count(short, chain.config), short.hash),
         "B3 of a count of moves": (prove_move_count(long, chain.config, 2, *rows), long.hash),
         "B8 without leaves": (prove_no_leaves(bare, chain.config), bare.hash),
+        "B1 of a leaf": malformed(block, chain.config),
+        "B1 of a move": malformed_move(block, chain.config),
+        "B1 of a parent": orphan(block, chain.config),
     }
     return {name: (proof.encode(), head) for name, (proof, head) in proofs.items()}
 
@@ -108,6 +138,9 @@ KINDS = [
     "B3 of a count",
     "B3 of a count of moves",
     "B8 without leaves",
+    "B1 of a leaf",
+    "B1 of a move",
+    "B1 of a parent",
 ]
 
 
@@ -143,7 +176,7 @@ def test_only_this_version_and_these_rules() -> None:
     assert "version 2 of the format" in rejection(MAGIC + b"\2" + data[START:], head)
     assert "begins with other bytes" in rejection(b"MANAPROOX" + data[len(MAGIC) :], head)
     fields = rlp.decode(data[START:])
-    for number in (0, int(Rule.B1), int(Rule.B7), int(Rule.X5), 99, 255):
+    for number in (0, int(Rule.B7), int(Rule.X5), 99, 255):
         fields[0] = bytes([number]) if number else b""
         assert f"rule number {number} is none" in rejection(data[:START] + rlp.encode(fields), head)
 
