@@ -247,9 +247,9 @@ class Validator:
 
     def _check_state(self, txn: Transaction, checked: Checked) -> NetEffect:
         """V1 to V4."""
-        block, offsets = checked.block, checked.transactions.offsets
+        block, offsets, txids = checked.block, checked.transactions.offsets, checked.block.leaves.txid
         try:
-            return self._index.check(txn, block.moves, offsets, block.header.first_cell)
+            return self._index.check(txn, block.moves, offsets, block.header.first_cell, txids, checked.makers)
         except Verdict as verdict:
             raise explain(verdict, block, Archive(txn)) from None
 
