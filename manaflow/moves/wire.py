@@ -19,19 +19,18 @@ even fit the leaves (B8): only structure is checked here.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import rlp
-import zstandard
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.hashing import PYTHON, Hashing
 from manaflow.moves.header import MAX_HEADER_BYTES, Header
+from manaflow.moves.wire_file import Form, compress, decompress, open_file, seal_file
 from manaflow.moves.wire_leaves import Derived, decode_leaves_rest, decode_leaves_start, encode_leaves
 from manaflow.moves.wire_moves import (
     Chains,
@@ -43,22 +42,13 @@ from manaflow.moves.wire_moves import (
 )
 from manaflow.moves.words import Reader, encode_strings, encode_words, numbers_of, words_of
 
-MAGIC: Final = b"MANA"
-WIRE_VERSION: Final = 1
-FORM_BLOCK: Final = 1
-"""Self-contained block. (2 is kept for the compact form.)"""
-FORM_GENESIS: Final = 3
 MAX_SIGNATURE_BYTES: Final = 65
-MAX_WINDOW: Final = 2**23
-"""Bytes of window that a frame may ask of a decoder that streams: what RFC 8878 recommends every decoder to support."""
 MAX_CONFIG_BYTES: Final = 8192
 MAX_ANCESTORS: Final = 256
 
 FRAMES: Final = ("leaves", "locations", "uses", "values", "envelopes", "codes", "withdrawals")
-_PREFIX: Final = struct.Struct(">4sBB")
 _COUNTS: Final = struct.Struct(">7I")
 _LENGTHS: Final = struct.Struct(f">{2 * len(FRAMES)}I")
-_DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +143,15 @@ def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9) -> byt
         len(block.leaves), len(block.moves), n_locations, n_addresses,
         len(block.envelopes), len(block.codes), len(block.withdrawals),
     )  # fmt: skip
-    compressor = zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
-    packed = [compressor.compress(frame) if frame else b"" for frame in raw]
+    packed = compress(raw, level)
     lengths = [length for pair in zip(raw, packed, strict=True) for length in map(len, pair)]
     preamble = _encode_header(block) + _COUNTS.pack(*counts) + _LENGTHS.pack(*lengths)
-    return _seal(FORM_BLOCK, preamble + b"".join(packed))
+    return seal_file(Form.BLOCK, preamble + b"".join(packed))
 
 
 def decode_block(data: bytes, hashing: Hashing = PYTHON, limits: Limits = Limits()) -> Block:
     """The block of a file (B1). Unauthenticated: see the module's docstring. Raises Verdict(B1)."""
-    content = _open(data, FORM_BLOCK, limits)
+    content = open_file(data, Form.BLOCK, limits.file_bytes)
     head = _decode_head(content, limits)
     leaves_frame, locations_frame, uses, values, envelopes_frame, codes_frame, withdrawals_frame = _readers(
         content, head
@@ -184,7 +173,7 @@ def decode_block(data: bytes, hashing: Hashing = PYTHON, limits: Limits = Limits
 
 def decode_header(data: bytes, limits: Limits = Limits()) -> tuple[Header, bytes]:
     """(header, signature) of a block's file, nothing decompressed: judge B2 and B7 before paying for the body."""
-    head = _decode_head(_open(data, FORM_BLOCK, limits), limits)
+    head = _decode_head(open_file(data, Form.BLOCK, limits.file_bytes), limits)
     return head.header, head.signature
 
 
@@ -193,12 +182,12 @@ def encode_genesis(genesis: GenesisFile, hashing: Hashing = PYTHON, level: int =
     _check_genesis(genesis.config, genesis.ancestors)
     rows = b"".join(number.to_bytes(8, "big") + block_hash for number, block_hash in genesis.ancestors)
     head = struct.pack(">I", len(genesis.config)) + genesis.config + struct.pack(">H", len(genesis.ancestors)) + rows
-    return _seal(FORM_GENESIS, head + encode_block(genesis.block, hashing, level))
+    return seal_file(Form.GENESIS, head + encode_block(genesis.block, hashing, level))
 
 
 def decode_genesis(data: bytes, hashing: Hashing = PYTHON, limits: Limits = GENESIS_LIMITS) -> GenesisFile:
     """The contents of a genesis file, of one encoding up to zstd's. Raises Verdict(B1)."""
-    reader = Reader(_open(data, FORM_GENESIS, limits), "genesis")
+    reader = Reader(open_file(data, Form.GENESIS, limits.file_bytes), "genesis")
     config = reader.take(int.from_bytes(reader.take(4, "config"), "big"), "config")
     count = int.from_bytes(reader.take(2, "ancestors"), "big")
     rows = [(reader.take(8, "ancestors"), reader.take(32, "ancestors")) for _ in range(min(count, MAX_ANCESTORS + 1))]
@@ -215,30 +204,6 @@ def _check_genesis(config: bytes, ancestors: tuple[tuple[int, bytes], ...]) -> N
         raise Verdict(Rule.B1, "ancestors", expected=f"at most {MAX_ANCESTORS}", actual=len(ancestors))
     if numbers != sorted(set(numbers)):
         raise Verdict(Rule.B1, "ancestors do not ascend")
-
-
-def _seal(form: int, content: bytes) -> bytes:
-    data = _PREFIX.pack(MAGIC, WIRE_VERSION, form) + content
-    return data + hashlib.sha256(data).digest()
-
-
-def _open(data: bytes, form: int, limits: Limits) -> bytes:
-    """The content of a file whose length, magic, version, form and checksum are right."""
-    if len(data) > limits.file_bytes:
-        raise Verdict(Rule.B1, "bytes of the file", expected=f"at most {limits.file_bytes}", actual=len(data))
-    if len(data) < _PREFIX.size + _DIGEST_BYTES:
-        raise Verdict(Rule.B1, "the file is cut short")
-    magic, version, found = _PREFIX.unpack_from(data)
-    if magic != MAGIC:
-        raise Verdict(Rule.B1, "magic of the file", expected=MAGIC, actual=magic)
-    if version != WIRE_VERSION:
-        raise Verdict(Rule.B1, "version of the file", expected=WIRE_VERSION, actual=version)
-    if found != form:
-        raise Verdict(Rule.B1, "form of the file", expected=form, actual=found)
-    digest = hashlib.sha256(memoryview(data)[:-_DIGEST_BYTES]).digest()
-    if digest != data[-_DIGEST_BYTES:]:
-        raise Verdict(Rule.B1, "checksum of the file", expected=digest, actual=data[-_DIGEST_BYTES:])
-    return data[_PREFIX.size : -_DIGEST_BYTES]
 
 
 def _encode_header(block: Block) -> bytes:
@@ -282,31 +247,9 @@ def _check_bounds(head: _Head, content_bytes: int, limits: Limits) -> None:
 def _readers(content: bytes, head: _Head) -> list[Reader]:
     readers, at = [], head.frames_at
     for name, raw, packed in zip(FRAMES, head.raw, head.packed, strict=True):
-        readers.append(Reader(_decompressed(content[at : at + packed], raw, name), name))
+        readers.append(Reader(decompress(content[at : at + packed], raw, name), name))
         at += packed
     return readers
-
-
-def _decompressed(frame: bytes, raw: int, name: str) -> bytes:
-    """One zstd frame, which must state its content size and give exactly `raw` bytes, and nothing behind it.
-
-    One-shot decompression writes into a buffer of the stated size, so that a frame can cost no more than `raw`.
-    """
-    if not raw and not frame:
-        return b""
-    try:
-        parameters = zstandard.get_frame_parameters(frame)
-        if parameters.content_size != raw or not raw or parameters.dict_id:
-            raise Verdict(Rule.B1, f"frame {name}: zstd header", expected=raw, actual=parameters.content_size)
-        if parameters.window_size > max(MAX_WINDOW, raw):
-            raise Verdict(Rule.B1, f"frame {name}: window", expected=MAX_WINDOW, actual=parameters.window_size)
-        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=raw, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise Verdict(Rule.B1, f"frame {name}: {error}") from error
-    # A skippable frame states a size, too, and gives nothing.
-    if len(data) != raw:
-        raise Verdict(Rule.B1, f"frame {name}: raw bytes", expected=raw, actual=len(data))
-    return data
 
 
 def _decode_strings(reader: Reader, n: int, what: str) -> tuple[bytes, ...]:

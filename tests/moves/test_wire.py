@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves import wire
+from manaflow.moves import wire_file
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.hashing import PYTHON
@@ -320,7 +320,7 @@ def test_invalid_window() -> None:
         return put_together(head, counts, frames, values=(len(values), frame))
 
     assert 256 <= len(values) < 2**16, "else the header is of another length"
-    assert wire.MAX_WINDOW == 2 ** (10 + 13)
+    assert wire_file.MAX_WINDOW == 2 ** (10 + 13)
     assert same(decode_block(with_window(13)), SMALL)
     assert "window" in refusal(with_window(14))
 
