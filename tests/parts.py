@@ -21,7 +21,7 @@ from manaflow.rules.system import expected_system_leaves
 
 @dataclass(frozen=True)
 class Part:
-    """One leaf that executes (withdrawals do not)."""
+    """One leaf that executes (withdrawals and fees do not)."""
 
     place: int
     leaf: Leaf
@@ -47,7 +47,7 @@ def parts_of(block: Block, config: ChainConfig) -> list[Part]:
     for place, (start, stop) in enumerate(bounds):
         after = place - len(bounds) + len(closing)
         kind = opening[place][0] if place < len(opening) else closing[after][0] if after >= 0 else None
-        if kind == SystemKind.WITHDRAWALS:
+        if kind in (SystemKind.WITHDRAWALS, SystemKind.FEES):
             continue
         raw = b"" if kind is not None else next(envelopes)
         call = decode_envelope(raw) if kind is None else system_call(kind, header)

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -97,30 +97,18 @@ class Filler:
         self.world, self.codes, self.latest, self.key, self.hashing = world, codes, latest, key, hashing
 
     @classmethod
-    def at_genesis(
-        cls,
-        config: ChainConfig,
-        genesis: Block,
-        cells: Mapping[Location, bytes],
-        codes: Iterable[bytes],
-        latest: Latest,
-        key: bytes,
-        hashing: Hashing,
-    ) -> Self:
-        """`genesis` has numbered `cells` in `latest`; `codes` are the bytes they need."""
-        history, world, kept = Frontier(), World(), Codes()
-        history.append(leaf_hash(genesis.hash))
-        rows = list(cells)
-        world.load(
-            bytes(mark for mark, _, _ in rows),
-            b"".join(addr for _, addr, _ in rows),
-            b"".join(slot for _, _, slot in rows),
-            b"".join(cells.values()),
-        )
-        for code in codes:
-            kept.add(code)
-        hashes = {genesis.header.number: genesis.hash}
-        return cls(config, genesis.header, history, hashes, world, kept, latest, key, hashing)
+    def at_genesis(cls, genesis: GenesisFile, key: bytes, hashing: Hashing) -> Self:
+        """A filler of a chain's first blocks, over a state in memory. key: the producer's secret, 32 bytes."""
+        config, block, moves = ChainConfig.decode(genesis.config), genesis.block, genesis.block.moves
+        history, world, codes, latest = Frontier(), World(), Codes(), LatestCells()
+        history.append(leaf_hash(block.hash))
+        world.load(moves.mark, moves.addr, moves.slot, moves.next)
+        consumes = block.leaves.consumes.astype(np.int64)
+        latest.assign(moves.mark, moves.addr, moves.slot, consumes, block.leaves.move_offsets())
+        for code in block.codes:
+            codes.add(code)
+        hashes = {block.header.number: block.hash}
+        return cls(config, block.header, history, hashes, world, codes, latest, key, hashing)
 
     def fill(self, inputs: BlockInputs) -> FilledBlock:
         """Execute, fill and seal the next block.
@@ -368,7 +356,6 @@ def begin_chain(
 
     cells: the non-zero state before the first block; codes: their bytes by hash; key: the producer's secret, 32 bytes.
     """
-    latest = LatestCells()
-    genesis = genesis_block(header_before(blocks[0], config), config, cells, codes, latest, hashing)
-    filler = Filler.at_genesis(config, genesis, cells, codes.values(), latest, key, hashing)
-    return GenesisFile(config.encode(), ancestors_of(blocks), genesis), filler
+    genesis = genesis_block(header_before(blocks[0], config), config, cells, codes, hashing)
+    file = GenesisFile(config.encode(), ancestors_of(blocks), genesis)
+    return file, Filler.at_genesis(file, key, hashing)

@@ -1,4 +1,4 @@
-"""Genesis of a replay: the known state before its first block (docs/SPEC.md, section 5, Genesis)."""
+"""Genesis (docs/SPEC.md, section 5): a replay's known state before its first block, or what a new chain starts with."""
 
 from __future__ import annotations
 
@@ -12,32 +12,44 @@ from manaflow.coordinator.ethereum import EthereumBlock, cells_of
 from manaflow.coordinator.inputs import BlockInputs
 from manaflow.coordinator.latest import LatestCells, filled_moves
 from manaflow.coordinator.seal import Body, seal
-from manaflow.errors import Unsupported
+from manaflow.errors import Failure, Unsupported
+from manaflow.evm.environment import SYSTEM_CONTRACTS
 from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.columns import U8
-from manaflow.moves.hashing import Hashing
+from manaflow.moves.hashing import Hashing, keccak256
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.leaf import SystemKind, system_txid
-from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
+from manaflow.moves.marks import MAX_NONCE, ZERO20, ZERO32, Location, Mark
 from manaflow.moves.transactions import GAS_PER_BLOB
+from manaflow.moves.wire import GenesisFile
 from manaflow.rules.bodies import ancestor_leaf
 from manaflow.rules.config import (
     CALL_ORDER,
     MAX_ANCESTORS,
     NETWORK_FORKS,
+    PRAGUE_BLOBS,
     BlobParameters,
     ChainConfig,
+    Fork,
     ForkEntry,
     Profile,
 )
 from manaflow.rules.fees import next_excess_blob_gas
-from manaflow.rules.genesis import MAX_CONSUMES_PER_PART
+from manaflow.rules.genesis import MAX_CONSUMES_PER_PART, check_genesis
 from manaflow.rules.moves import withdrawal_credits
+from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.rules.system import EMPTY_LOGS_HASH
 
 CHALLENGE_BLOCKS: Final = 64
-"""Replayed chains are final after this many blocks."""
+"""Blocks are final after this many others."""
+HISTORY_CODE: Final = bytes.fromhex(
+    "3373fffffffffffffffffffffffffffffffffffffffe14604657602036036042575f35600143038111604257611fff81430311604257611fff"
+    "9006545f5260205ff35b5f5ffd5b5f35611fff60014303065500"
+)
+"""The contract of earlier blocks' hashes (EIP-2935)."""
+Allocation = tuple[int, int, bytes, Mapping[bytes, bytes]]
+"""What genesis gives an address: balance (wei), nonce, code, and storage (word by slot, 32 bytes each)."""
 
 
 def known_cells(blocks: Iterable[EthereumBlock]) -> dict[Location, bytes]:
@@ -108,6 +120,69 @@ def chain_config(
     )
 
 
+def manaflow_config(
+    chain_id: int, producers: Sequence[bytes], *, challenge_blocks: int = CHALLENGE_BLOCKS
+) -> ChainConfig:
+    """The config of a new chain of profile `manaflow`: Prague from the start, at number 0.
+
+    producers: 20-byte addresses. Raises Failure for the chain id of a known Ethereum network (S1), or none at all.
+    """
+    if chain_id in ETHEREUM_CHAIN_IDS or chain_id < 1:
+        raise Failure(f"chain id {chain_id}: a manaflow chain has one of its own, not an Ethereum network's")
+    config = ChainConfig(
+        chain_id=chain_id,
+        profile=Profile.MANAFLOW,
+        forks=(ForkEntry(Fork.PRAGUE, 0, PRAGUE_BLOBS),),
+        system_calls=(SystemKind.HISTORY,),
+        producers=tuple(producers),
+        genesis_number=0,
+        ancestors_root=trees.EMPTY_ROOT,
+        ancestors=0,
+        challenge_blocks=challenge_blocks,
+    )
+    config.validate()
+    return config
+
+
+def new_chain(
+    config: ChainConfig,
+    alloc: Mapping[bytes, Allocation],
+    hashing: Hashing,
+    *,
+    timestamp: int,
+    gas_limit: int,
+    base_fee: int,
+    coinbase: bytes = ZERO20,
+) -> GenesisFile:
+    """The genesis of a new chain of profile `manaflow`, with the contract of earlier hashes (EIP-2935).
+
+    alloc: by 20-byte address. timestamp: seconds; the first block's is later. gas_limit, base_fee (wei per gas): the
+    first block's base fee is this one, its gas limit close to it (B2). Raises Failure or Verdict for a state that no
+    genesis may hold.
+    """
+    history = SYSTEM_CONTRACTS[SystemKind.HISTORY]
+    accounts = {history: (0, 1, HISTORY_CODE, {}), **alloc}
+    cells = {location: value for location, value in _allocated(accounts) if any(value)}
+    codes = {keccak256(code): code for _, _, code, _ in accounts.values() if code}
+    opened = _opened(config, timestamp=timestamp, gas_limit=gas_limit, base_fee=base_fee, coinbase=coinbase)
+    block = genesis_block(opened, config, cells, codes, hashing)
+    check_genesis(config, block)
+    return GenesisFile(config.encode(), (), block)
+
+
+def _allocated(accounts: Mapping[bytes, Allocation]) -> Iterator[tuple[Location, bytes]]:
+    for address, (balance, nonce, code, storage) in accounts.items():
+        if len(address) != 20 or any(len(word) != 32 for item in storage.items() for word in item):
+            raise Failure(f"the account 0x{address.hex()}: addresses have 20 bytes, slots and their values 32")
+        if not 0 <= balance < 2**256 or not 0 <= nonce <= MAX_NONCE:
+            raise Failure(f"the account 0x{address.hex()}: a balance has 256 bits, a nonce 64")
+        yield (Mark.BALANCE, address, ZERO32), balance.to_bytes(32, "big")
+        yield (Mark.NONCE, address, ZERO32), nonce.to_bytes(32, "big")
+        yield (Mark.CODE, address, ZERO32), keccak256(code) if code else ZERO32
+        for slot, word in storage.items():
+            yield (Mark.STORAGE, address, slot), word
+
+
 def header_before(first: BlockInputs, config: ChainConfig) -> Header:
     """The header of a replay's genesis before sealing: what makes rule B2's formulas yield the first block.
 
@@ -136,17 +211,24 @@ def _blob_candidates(wanted: int, blobs: BlobParameters) -> Iterator[tuple[int, 
 
 
 def _opened_without_blobs(first: BlockInputs, config: ChainConfig) -> Header:
+    seen = first.block_hashes.get(config.genesis_number - 1, ZERO32)
+    opened = _opened(config, timestamp=first.timestamp - 1, gas_limit=first.gas_limit, base_fee=first.base_fee)
+    return replace(opened, seen_parent_hash=seen)
+
+
+def _opened(config: ChainConfig, *, timestamp: int, gas_limit: int, base_fee: int, coinbase: bytes = ZERO20) -> Header:
+    """With half the gas limit as the gas used, so that the next base fee is this one (EIP-1559)."""
     return Header(
         version=HEADER_VERSION,
         config=config.hash,
         number=config.genesis_number,
         parent_hash=ZERO32,
-        seen_parent_hash=first.block_hashes.get(config.genesis_number - 1, ZERO32),
-        coinbase=ZERO20,
-        timestamp=first.timestamp - 1,
-        gas_limit=first.gas_limit,
-        gas_used=first.gas_limit // 2,
-        base_fee=first.base_fee,
+        seen_parent_hash=ZERO32,
+        coinbase=coinbase,
+        timestamp=timestamp,
+        gas_limit=gas_limit,
+        gas_used=gas_limit // 2,
+        base_fee=base_fee,
         prevrandao=ZERO32,
         blob_gas_used=0,
         excess_blob_gas=0,
@@ -173,10 +255,9 @@ def genesis_block(
     config: ChainConfig,
     cells: Mapping[Location, bytes],
     codes: Mapping[bytes, bytes],
-    latest: LatestCells,
     hashing: Hashing,
 ) -> Block:
-    """Seal genesis over `opened`: `cells` become parts (MAX_CONSUMES_PER_PART), and are numbered in `latest`."""
+    """Seal genesis over `opened`: `cells` become parts of at most MAX_CONSUMES_PER_PART consumes."""
     locations = sorted(cells)
     n = len(locations)
     parts = -(-n // MAX_CONSUMES_PER_PART)
@@ -201,7 +282,7 @@ def genesis_block(
         gas_used=np.zeros(parts, np.uint64),
         blob_gas=np.zeros(parts, np.uint64),
         logs_hash=_column([EMPTY_LOGS_HASH] * parts, 32),
-        moves=filled_moves(latest, columns, consumes, offsets),
+        moves=filled_moves(LatestCells(), columns, consumes, offsets),
         envelopes=(),
         codes=[codes[code_hash] for code_hash in used],
         withdrawals=(),

@@ -12,13 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from manaflow.errors import Failure, ManaflowError, StorageFailure, Unsupported, Verdict
+from manaflow.errors import Failure, ManaflowError, StorageFailure, Verdict
 from manaflow.evm.native_hashing import NATIVE, NativeHashing
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import is_header_source
 from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.validator.archive import Archive, Canonical
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
@@ -89,12 +90,12 @@ class Validator:
     ) -> Validator:
         """Make a state directory from a genesis file, and open it. shape: sizes of the index, fixed from here on.
 
-        Raises Verdict if genesis breaks a rule, Unsupported for profile `manaflow`, Failure if its config or ancestors
-        do not fit or `path` holds a chain.
+        Raises Verdict if genesis breaks a rule, Failure if its config or ancestors do not fit, if a chain of profile
+        `manaflow` has the chain id of an Ethereum network (S1), or if `path` holds a chain.
         """
         config = ChainConfig.decode(genesis.config)
-        if config.profile != Profile.ETHEREUM:
-            raise Unsupported("profile manaflow is specified and not built yet: nobody would judge its X5")
+        if config.profile == Profile.MANAFLOW and config.chain_id in ETHEREUM_CHAIN_IDS:
+            raise Failure(f"a manaflow chain with the chain id {config.chain_id}, which is an Ethereum network's (S1)")
         check_ancestors(config, genesis.ancestors)
         code_hashes = check_genesis_block(config, genesis.block, NativeHashing(threads))
         store = Store.open(Path(path))

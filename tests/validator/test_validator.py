@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from manaflow.coordinator.seal import sign
-from manaflow.errors import Failure, Locked, ManaflowError, Rule, StorageFailure, Unsupported, Verdict
+from manaflow.errors import Failure, Locked, ManaflowError, Rule, StorageFailure, Verdict
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.hashing import PYTHON, keccak256
@@ -315,10 +315,10 @@ def test_one_owner_and_clear_words_about_directories(tmp_path: Path, chain: Chai
     Validator.open(path).close()
 
 
-def test_a_chain_of_profile_manaflow_is_not_created(tmp_path: Path) -> None:
-    chain = Chain(config=replace(chain_config(), profile=Profile.MANAFLOW))
+def test_a_manaflow_chain_with_an_ethereum_networks_chain_id_is_not_created(tmp_path: Path) -> None:
+    chain = Chain(config=replace(chain_config(), profile=Profile.MANAFLOW, chain_id=1))
     genesis = GenesisFile(chain.config.encode(), (), chain.blocks[0])
-    with pytest.raises(Unsupported, match="not built yet"):
+    with pytest.raises(Failure, match="chain id 1, which is an Ethereum network's"):
         Validator.create(tmp_path / "state", genesis)
     assert not (tmp_path / "state").exists()
 
