@@ -71,7 +71,7 @@ def judge_proof(config: ChainConfig, data: bytes, executor: Executor, *, max_gas
     if is_equivocation(data):
         found = Equivocation.decode(data)
         _check_chain(found.config, config)
-        evidence = replace(found, head=b"").encode()
+        evidence = replace(found, head=None).encode()
         return Judged(verify_equivocation(evidence, found.first.hash), evidence)
     proof = Proof.decode(data)
     _check_chain(proof.config, config)

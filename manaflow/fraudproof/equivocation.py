@@ -38,15 +38,15 @@ class Equivocation:
 
     config: bytes
     """RLP of the chain config."""
-    head: bytes
-    """RLP of the trusted head's header; empty if that is one of the two."""
+    head: bytes | None
+    """RLP of the trusted head's header; None if that is one of the two."""
     first: SignedHeader
     second: SignedHeader
     """The one with the larger hash."""
 
     def encode(self) -> bytes:
         """The file."""
-        head, second = [self.head] if self.head else [], [self.second.header, self.second.signature]
+        head, second = [] if self.head is None else [self.head], [self.second.header, self.second.signature]
         return write_file([EQUIVOCATION, self.config, head, self.first.header, self.first.signature, second])
 
     @staticmethod
@@ -84,8 +84,8 @@ def prove_equivocation(
 ) -> Equivocation:
     """The evidence, for verifiers who trust either of the two blocks, or `head`, whose header names the same config."""
     first, second = sorted((one, other), key=lambda signed: signed.hash)
-    apart = head is not None and head.hash not in (first.hash, second.hash)
-    return Equivocation(config.encode(), head.encode() if head is not None and apart else b"", first, second)
+    shown = None if head is None or head.hash in (first.hash, second.hash) else head.encode()
+    return Equivocation(config.encode(), shown, first, second)
 
 
 def verify_equivocation(data: bytes, trusted_head: bytes) -> VerifiedEquivocation:
@@ -110,17 +110,21 @@ def verify_equivocation(data: bytes, trusted_head: bytes) -> VerifiedEquivocatio
 
 
 def _check_head(found: Equivocation, hashes: tuple[bytes, bytes], trusted_head: bytes) -> None:
-    if found.head and hashlib.sha256(found.head).digest() in hashes:
+    if found.head is None:
+        if trusted_head not in hashes:
+            raise ProofRejected(f"neither header is the trusted head 0x{trusted_head.hex()}")
+        return
+    head_hash = hashlib.sha256(found.head).digest()
+    if head_hash in hashes:
         raise ProofRejected("a head that is one of the two headers is not to be repeated")
-    if trusted_head not in ((hashlib.sha256(found.head).digest(),) if found.head else hashes):
-        what = "the head in the file" if found.head else "neither header"
-        raise ProofRejected(f"{what} is {'not ' if found.head else ''}the trusted head 0x{trusted_head.hex()}")
+    if head_hash != trusted_head:
+        raise ProofRejected(f"the head in the file is not the trusted head 0x{trusted_head.hex()}")
 
 
 def _config_of(found: Equivocation, headers: list[Header]) -> ChainConfig:
     """The config, which the trusted head and both headers name."""
     named = {header.config for header in headers}
-    if found.head:
+    if found.head is not None:
         named.add(decode_header(found.head).config)
     if named != {hashlib.sha256(found.config).digest()}:
         raise ProofRejected("the config is not the one that the headers name")
@@ -141,7 +145,7 @@ def _read(fields: RlpReader) -> Equivocation:
     if fields.integer("rule", 1) != EQUIVOCATION:
         raise ProofRejected("the file shows a broken rule, and no equivocation")
     config, items = bounded(fields, "config", MAX_CONFIG_BYTES), fields.items("head")
-    head = bounded(items, "head", MAX_HEADER_BYTES) if items.more else b""
+    head = bounded(items, "head", MAX_HEADER_BYTES) if items.more else None
     items.finish("head")
     first = _read_signed(fields)
     items = fields.items("the other header")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from manaflow.cli import challenge as module
-from tests.cli.conftest import Ran
+from manaflow.evm.pyevm.executor import PyEvmExecutor
+from tests.cli.conftest import Ran, refused
 
 Command = Callable[..., Ran]
 
@@ -107,3 +108,83 @@ def test_a_proof_is_applied_and_the_lie_stays_away(
 def test_a_file_that_is_no_proof_is_not_applied(first: Path, tmp_path: Path, manaflow: Command) -> None:
     (tmp_path / "no.proof").write_bytes(b"MANAPROOF\1no")
     assert manaflow("apply-proof", tmp_path / "no.proof", "--state", first).code == 1
+
+
+# ---- two blocks of one number ----
+
+
+def test_a_block_beside_the_chains_convicts_its_producer(folder: Path, state: Path, manaflow: Command) -> None:
+    """The lie cannot be judged any more, its state is gone: but the chain holds what its producer signed as well."""
+    (folder / "2971845.mana").unlink()
+    ran = manaflow("challenge", folder, "--state", state, "--out", folder / "proofs", "--json")
+    row = ran.json["blocks"][0]
+    assert (ran.code, row["what"]) == (1, "passed")
+    assert ran.json["proofs"] == [row["equivocation"]] == [str(folder / "proofs" / "1.equivocation")]
+    shown = manaflow("verify-proof", row["equivocation"], "--head", row["equivocation_head"], "--json").json
+    assert (shown["equivocation"], shown["number"]) == (True, 2971845)
+    assert manaflow("verify-proof", row["equivocation"], "--head", "0x" + "11" * 32).code == 1
+
+
+def test_two_files_convict_their_producer(folder: Path, first: Path, manaflow: Command) -> None:
+    ran = manaflow("challenge", folder, "--state", first)
+    assert ran.code == 1
+    assert "2971845.equivocation proves to anyone that its producer signed another block" in ran.out
+    assert (folder / "2971845.equivocation").exists()
+    assert not (folder / "1.equivocation").exists()
+
+
+def test_an_equivocation_is_proved_verified_and_applied(
+    folder: Path, chain: Path, state: Path, tmp_path: Path, manaflow: Command
+) -> None:
+    one, other, proof = chain / "2971845.mana", folder / "1.mana", tmp_path / "twice.proof"
+    made = manaflow("prove-equivocation", one, other, "--out", proof, "--json").json
+    assert made["bytes"] == proof.stat().st_size
+    for block in made["blocks"]:
+        ran = manaflow("verify-proof", proof, "--head", block)
+        assert ran.code == 0
+        assert "equivocated; no block is void" in ran.out
+    for _ in range(2):
+        ran = manaflow("apply-proof", proof, "--state", state)
+        assert (ran.code, "nothing is undone" in ran.out) == (0, True)
+    applied = manaflow("apply-proof", proof, "--state", state, "--json").json
+    assert (applied["undone"], applied["head"]["number"]) == ([], 2971845)
+    assert manaflow("head", "--state", state, "--json").code == 0
+
+
+def test_under_a_head_that_is_neither(folder: Path, chain: Path, tmp_path: Path, manaflow: Command) -> None:
+    proof, genesis = tmp_path / "twice.proof", chain / "genesis.mana"
+    found = ("--head", chain / "2971844.mana", "--genesis", genesis, "--out", proof)
+    made = manaflow("prove-equivocation", folder / "1.mana", chain / "2971845.mana", *found, "--json").json
+    assert manaflow("verify-proof", proof, "--head", made["head"]).code == 0
+    assert manaflow("verify-proof", proof, "--head", made["blocks"][0]).code == 1
+
+
+def test_what_is_no_equivocation(folder: Path, chain: Path, tmp_path: Path, manaflow: Command) -> None:
+    proof = tmp_path / "twice.proof"
+    for other in (chain / "2971844.mana", chain / "2971845.mana"):
+        line = refused(manaflow("prove-equivocation", chain / "2971845.mana", other, "--out", proof), 3)
+        assert "show no equivocation" in line
+    alone = shutil.copy(folder / "1.mana", tmp_path)
+    assert "--genesis" in refused(manaflow("prove-equivocation", alone, alone, "--out", proof), 2)
+    assert not proof.exists()
+
+
+# ---- the limit on time ----
+
+
+@pytest.mark.parametrize("command", ["verify-proof", "apply-proof"])
+def test_judging_a_strangers_file_is_limited_in_time(
+    command: str, folder: Path, first: Path, tmp_path: Path, manaflow: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = tmp_path / "lie.proof"
+    head = manaflow("prove", folder / "1.mana", "--state", first, "--out", proof, "--json").json["head"]
+
+    def spin(self: object, job: object) -> None:
+        while True:
+            sum(range(1000))
+
+    monkeypatch.setattr(PyEvmExecutor, "execute", spin)
+    where = ("--head", head) if command == "verify-proof" else ("--state", first)
+    assert "not judged: 1 seconds" in refused(manaflow(command, proof, *where, "--seconds", 1), 3)
+    monkeypatch.undo()
+    assert manaflow(command, proof, *where, "--seconds", 60).code == 0

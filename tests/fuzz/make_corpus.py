@@ -9,15 +9,18 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import zstandard
 
+from manaflow.fraudproof.equivocation import prove_equivocation
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.wire import GenesisFile, encode_block, encode_genesis
 from tests.builders import TYPES, envelope, real_envelopes, state_test_transactions
 from tests.chain import chain_config, random_chain
 from tests.conftest import ROOT, shared_data
+from tests.fraudproof.test_equivocation import CONFIG, HEADER, ONE, OTHER
 from tests.fraudproof.test_format import samples as proofs
 from tests.fuzz.targets import CORPUS
 from tests.light.test_inclusion import samples as inclusions
@@ -69,6 +72,8 @@ def headers() -> Iterator[tuple[str, bytes]]:
 
 def fraud_proofs() -> Iterator[tuple[str, bytes]]:
     yield from ((name.replace(" ", "-"), data) for name, (data, _) in proofs().items())
+    yield "equivocation", prove_equivocation(CONFIG, ONE, OTHER).encode()
+    yield "equivocation-under-a-head", prove_equivocation(CONFIG, ONE, OTHER, replace(HEADER, number=77)).encode()
 
 
 def inclusion_proofs() -> Iterator[tuple[str, bytes]]:

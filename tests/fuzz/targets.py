@@ -22,6 +22,7 @@ from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.envelopes import decode_envelopes, decode_envelopes_in_python
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.evm.pyevm import PyEvmExecutor
+from manaflow.fraudproof.equivocation import Equivocation, is_equivocation, verify_equivocation
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.verify import verify
@@ -146,6 +147,8 @@ def _read_lightly(data: bytes) -> dict[str, object] | None:
 def fraud_proof(data: bytes) -> bool:
     """Decoded, and judged under the head that the file itself names, as if that were trusted."""
     try:
+        if is_equivocation(data):
+            return _equivocation(data)
         proof = Proof.decode(data)
     except ProofRejected:
         return False
@@ -155,6 +158,17 @@ def fraud_proof(data: bytes) -> bool:
         verify(data, hashlib.sha256(top).digest(), EXECUTOR, max_gas=MAX_GAS)
     except ProofRejected:
         return False
+    return True
+
+
+def _equivocation(data: bytes) -> bool:
+    """Under the head in the file, or one of the two headers. Raises ProofRejected."""
+    found = Equivocation.decode(data)
+    assert found.encode() == data
+    verified = verify_equivocation(
+        data, hashlib.sha256(found.first.header if found.head is None else found.head).digest()
+    )
+    assert verified.hashes[0] < verified.hashes[1]
     return True
 
 

@@ -126,3 +126,20 @@ def test_killed_half_way(path: Path, chain: Chain, undos: int, after_commit: boo
             validator.check()
         return
     assert_void(path, chain)
+
+
+def test_evidence_against_a_producer_is_kept_and_voids_nothing(path: Path, chain: Chain) -> None:
+    producer, head = b"\7" * 20, chain.blocks[-1].hash
+    with Validator.open(path) as validator:
+        for number, proof in ((WRONG, PROOF), (WRONG, b"another"), (0, b"first"), (2**64 - 1, b"last")):
+            validator.convict_producer(producer, number, proof)
+        assert validator.head[1] == head
+    with Validator.open(path) as validator:
+        assert validator.equivocation(producer, WRONG) == PROOF
+        assert (validator.equivocation(producer, 0), validator.equivocation(producer, 2**64 - 1)) == (b"first", b"last")
+        assert validator.equivocation(producer, 1) is validator.equivocation(b"\6" * 20, WRONG) is None
+        assert validator.head[1] == head
+        assert validator.conviction(chain.blocks[WRONG].hash) is None
+        validator.check()
+        assert validator.undo_block() == LENGTH
+        validator.import_block(chain.blocks[-1])
