@@ -9,7 +9,7 @@ every filled transaction is executed again alone on nothing but its moves.
 
 spread transfers: an ERC-20 transfer from each of so many senders to as many receivers. hot pool: a swap by each of so
 many traders on one constant-product pool that keeps their deposits. hot pair: the same on a pool of two ERC-20s, three
-contracts in all. spread pairs: as hot pair, but each trader on a pool of their own, so that only the contention differs.
+contracts in all. spread pairs: as hot pair, but each trader on a pool of their own: only the contention differs.
 lazy: spread transfers on a world that asks a Python source for what it does not hold, cold and warm.
 """
 
