@@ -1,0 +1,1 @@
+"""The node: JSON-RPC over HTTP and WebSocket."""

@@ -1,0 +1,124 @@
+"""Polled filters: eth_newFilter and its family. They keep what happened since the last poll, within bounds."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from manaflow.node.errors import SERVER_ERROR, RpcError, limit_exceeded
+from manaflow.node.limits import Clock, Limits
+from manaflow.node.log_filter import LogQuery, log_filter
+from manaflow.node.parameters import Method
+from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, View, pending_view
+
+NOT_FOUND = "filter not found"
+
+
+@dataclass(slots=True)
+class Filter:
+    """One filter: what it sees, and what it has kept."""
+
+    kind: str
+    view: View
+    query: LogQuery | None
+    """Of a log filter."""
+    polled: float
+    """By the injected clock."""
+    items: list[Any] = field(default_factory=list)
+
+
+class Filters:
+    """The filters of a server; a Publisher that keeps items for them.
+
+    A filter that nobody polled for `limits.filter_timeout` is dropped, and so is one that has more than
+    `limits.max_filter_items`: a client learns that it missed something, rather than get a part.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock, get_logs: Callable[[LogQuery], Awaitable[list[Any]]]) -> None:
+        """`get_logs` is eth_getLogs, for eth_getFilterLogs."""
+        self._limits, self._clock, self._get_logs = limits, clock, get_logs
+        self._filters: OrderedDict[str, Filter] = OrderedDict()  # the longest unpolled first
+
+    def methods(self) -> dict[str, Method]:
+        """The six methods, by name."""
+        return {
+            "eth_newFilter": self.new_filter,
+            "eth_newBlockFilter": self.new_block_filter,
+            "eth_newPendingTransactionFilter": self.new_pending_filter,
+            "eth_getFilterChanges": self.changes,
+            "eth_getFilterLogs": self.logs,
+            "eth_uninstallFilter": self.uninstall,
+        }
+
+    def publish(self, kind: str, item: Any) -> None:
+        """See Publisher; kinds that no filter has are passed over."""
+        self._expire()
+        for name, kept in list(self._filters.items()):
+            seen = kept.view(item) if kept.kind == kind else None
+            if seen is None:
+                continue
+            kept.items.append(seen)
+            if len(kept.items) > self._limits.max_filter_items:
+                del self._filters[name]
+
+    async def new_filter(self, query: LogQuery) -> str:
+        """eth_newFilter: logs."""
+        wanted = log_filter(query, self._limits)
+        return self._add(LOGS, lambda log: log if wanted.matches(log) else None, query)
+
+    async def new_block_filter(self) -> str:
+        """eth_newBlockFilter: hashes of new heads."""
+        return self._add(NEW_HEADS, lambda head: head["hash"])
+
+    async def new_pending_filter(self, full: bool = False) -> str:
+        """eth_newPendingTransactionFilter: hashes, or with `true` the transactions, as in geth."""
+        return self._add(PENDING, pending_view(full))
+
+    async def changes(self, filter_id: str) -> list[Any]:
+        """eth_getFilterChanges: what came since the last poll."""
+        kept = self._poll(filter_id)
+        items, kept.items = kept.items, []
+        return items
+
+    async def logs(self, filter_id: str) -> list[Any]:
+        """eth_getFilterLogs: all logs of a log filter's query, as eth_getLogs."""
+        query = self._poll(filter_id).query
+        if query is None:
+            raise RpcError(SERVER_ERROR, NOT_FOUND)
+        return await self._get_logs(query)
+
+    async def uninstall(self, filter_id: str) -> bool:
+        """eth_uninstallFilter: whether it was there."""
+        self._expire()
+        return self._filters.pop(filter_id, None) is not None
+
+    def __len__(self) -> int:
+        return len(self._filters)
+
+    def _add(self, kind: str, view: View, query: LogQuery | None = None) -> str:
+        self._expire()
+        if len(self._filters) >= self._limits.max_filters:
+            raise limit_exceeded(f"{len(self._filters)} filters on this node")
+        name = f"0x{secrets.token_hex(16)}"
+        self._filters[name] = Filter(kind, view, query, self._clock())
+        return name
+
+    def _poll(self, name: str) -> Filter:
+        self._expire()
+        kept = self._filters.get(name)
+        if kept is None:
+            raise RpcError(SERVER_ERROR, NOT_FOUND)
+        kept.polled = self._clock()
+        self._filters.move_to_end(name)
+        return kept
+
+    def _expire(self) -> None:
+        oldest = self._clock() - self._limits.filter_timeout
+        while self._filters:
+            name, kept = next(iter(self._filters.items()))
+            if kept.polled > oldest:
+                return
+            del self._filters[name]

@@ -1,0 +1,181 @@
+"""The dispatcher: a body in, an answer out, whatever the body is.
+
+It knows no transport; the servers bring the callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol
+
+from manaflow.errors import Verdict
+from manaflow.node.errors import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    RESOURCE_UNAVAILABLE,
+    SERVER_ERROR,
+    RpcError,
+    limit_exceeded,
+)
+from manaflow.node.limits import Limits, MethodRates, TokenBucket
+from manaflow.node.messages import Call, Malformed, read_call, read_message, write_error, write_result
+from manaflow.node.parameters import Method, Signature
+
+CALLS_BETWEEN_PAUSES = 50
+"""Of one batch, before other connections get their turn."""
+TOO_LARGE = limit_exceeded("the response is too large")
+UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What encoding a result that is not JSON-ready raises."""
+
+
+class Observer(Protocol):
+    """What the dispatcher tells of its work."""
+
+    def answered(self, method: str, seconds: float, code: int | None) -> None:
+        """A call ended: `method` as registered ("unknown" for others), error code or None."""
+
+    def fault(self, method: str, error: BaseException) -> str:
+        """A method broke; returns the id under which it was logged, which is all that the client is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A method with its signature."""
+
+    method: Method
+    signature: Signature
+
+
+def bind_methods(methods: Mapping[str, Method]) -> dict[str, Bound]:
+    """Methods with their signatures; TypeError for one whose parameters are not declared (see Signature)."""
+    return {name: Bound(method, Signature(method)) for name, method in methods.items()}
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who sent a body."""
+
+    client: str
+    """The IP address."""
+    bucket: TokenBucket
+    """Of the connection; each call takes one token."""
+    methods: Mapping[str, Bound] = field(default_factory=dict)
+    """Methods that only this connection has (subscriptions); looked up first."""
+
+
+class Dispatcher:
+    """Answers bodies with the given methods. One for a server."""
+
+    def __init__(self, methods: Mapping[str, Method], limits: Limits, rates: MethodRates, observer: Observer) -> None:
+        self._methods = bind_methods(methods)
+        self._limits, self._rates, self._observer = limits, rates, observer
+
+    async def answer(self, body: bytes, caller: Caller) -> bytes | None:
+        """The answer to a body that is within its size: always one, but for notifications (None).
+
+        Raises nothing but CancelledError. Calls of a batch run one after another, in order.
+        """
+        deadline = asyncio.get_running_loop().time() + self._limits.call_timeout
+        try:
+            message = read_message(body, self._limits)
+        except RpcError as error:
+            self._observer.answered("unknown", 0.0, error.code)
+            return write_error(None, error)
+        if isinstance(message, list):
+            return await self._batch(message, caller, deadline)
+        answer = await self._one(message, caller, deadline)
+        if answer is not None and len(answer) > self._limits.max_response_bytes:
+            return write_error(_known_id(message), TOO_LARGE)
+        return answer
+
+    async def _batch(self, items: list[Any], caller: Caller, deadline: float) -> bytes | None:
+        answers: list[bytes] = []
+        room = self._limits.max_response_bytes
+        for place, item in enumerate(items):
+            if place % CALLS_BETWEEN_PAUSES == CALLS_BETWEEN_PAUSES - 1:
+                await asyncio.sleep(0)
+            answer = await self._one(item, caller, deadline) if room > 0 else _too_large(item)
+            if answer is None:
+                continue
+            room -= len(answer)
+            answers.append(answer if room > 0 else write_error(_known_id(item), TOO_LARGE))
+        return b"[%b]" % b",".join(answers) if answers else None
+
+    async def _one(self, item: Any, caller: Caller, deadline: float) -> bytes | None:
+        try:
+            call = read_call(item)
+        except Malformed as broken:
+            self._observer.answered("unknown", 0.0, INVALID_REQUEST)
+            return write_error(broken.id, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}"))
+        started = perf_counter()
+        bound = caller.methods.get(call.name) or self._methods.get(call.name)
+        label = call.name if bound else "unknown"
+        code: int | None = None
+        try:
+            answer = write_result(call.id, await self._run(call, bound, caller, deadline))
+        except RpcError as error:
+            code, answer = error.code, self._refusal(call, label, error)
+        except UNREADABLE as error:
+            code, answer = INTERNAL_ERROR, write_error(call.id, self._internal(label, error))
+        self._observer.answered(label, perf_counter() - started, code)
+        return answer if call.wants_answer else None
+
+    async def _run(self, call: Call, bound: Bound | None, caller: Caller, deadline: float) -> Any:
+        """The result of a call; RpcError whatever goes wrong."""
+        if not caller.bucket.take():
+            raise limit_exceeded("too many calls on this connection")
+        if bound is None:
+            raise RpcError(METHOD_NOT_FOUND, f"the method {call.name[:100]} does not exist/is not available")
+        arguments = bound.signature.bind(call.params)
+        if not self._rates.allow(call.name, caller.client):
+            raise limit_exceeded(f"too many calls of {call.name}")
+        try:
+            return await within(deadline, lambda: bound.method(*arguments))
+        except RpcError:
+            raise
+        except Verdict as verdict:
+            raise RpcError(SERVER_ERROR, str(verdict), verdict.as_json()) from None
+        except Exception as error:
+            raise self._internal(call.name, error) from None
+
+    def _internal(self, label: str, error: Exception) -> RpcError:
+        return RpcError(INTERNAL_ERROR, f"internal error, logged as {self._observer.fault(label, error)}")
+
+    def _refusal(self, call: Call, label: str, error: RpcError) -> bytes:
+        try:
+            return write_error(call.id, error)
+        except UNREADABLE as broken:
+            return write_error(call.id, self._internal(label, broken))
+
+
+async def within(deadline: float, run: Callable[[], Any]) -> Any:
+    """What `run()` gives when awaited; RpcError -32002 when it is not there at `deadline`, by the loop's clock."""
+    late = RpcError(RESOURCE_UNAVAILABLE, "request timed out")
+    if asyncio.get_running_loop().time() >= deadline:
+        raise late
+    timeout = asyncio.timeout_at(deadline)
+    try:
+        async with timeout:
+            return await run()
+    except TimeoutError:
+        if timeout.expired():
+            raise late from None
+        raise
+
+
+def _known_id(item: Any) -> str | int | float | None:
+    try:
+        return read_call(item).id
+    except Malformed as broken:
+        return broken.id
+
+
+def _too_large(item: Any) -> bytes | None:
+    """The answer to a call of a batch that has no room left: it is not run."""
+    if isinstance(item, dict) and "id" not in item:
+        return None
+    return write_error(_known_id(item), TOO_LARGE)
