@@ -123,7 +123,7 @@ def execute(
     """Run one call, an envelope or (to, data) of a system call, with its cells as the whole world.
 
     Cells of mark `e` answer BLOCKHASH. Raises Undeclared at the first use of a location without a cell; Verdict(X0) if
-    the transaction is invalid, with S1, M1 or M4 if its bytes or cells are no input at all; Failure if a code is
+    the transaction is invalid, with S1, S2, M1 or M4 if its bytes or cells are no input at all; Failure if a code is
     missing; Unsupported for what the rules cannot hold; ValueError if lengths do not fit.
     """
 
@@ -152,8 +152,8 @@ def execute_block(
 
     Rows offsets[i] to offsets[i + 1] of the first six columns are the moves of leaf i. `envelopes` has one entry per
     leaf; a leaf whose entry is empty executes (to, data) of `system`, or nothing. `order` names the leaves to execute;
-    `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X4; S1, M1, M4 for
-    what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
+    `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X4; S1, S2, M1, M4
+    for what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
     cannot hold, ValueError if lengths do not fit.
     """
 
@@ -375,13 +375,16 @@ class Filled:
         """Codes that became live, by hash."""
 
 def decode_envelope(raw: bytes) -> tuple[object, ...] | None:
-    """The fields of manaflow.moves.envelopes.EthereumTransaction in their order; None if S1 refuses the bytes."""
+    """The fields of EthereumTransaction or DeclaredTransaction (manaflow.moves.transactions) in their order.
+
+    Moves are tuples of their fields. None if S1 or S2 refuses the bytes.
+    """
 
 def decode_envelopes(envelopes: list[bytes], threads: int) -> dict[str, bytes]:
     """The columns of manaflow.evm.envelopes.EnvelopeColumns by name; `threads`: 0 for all."""
 
 def recover_authorities(raw: bytes) -> list[bytes | None] | None:
-    """The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 refuses the bytes."""
+    """The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 or S2 refuses."""
 
 def moves_roots(
     mask: NDArray[np.uint8],

@@ -13,7 +13,7 @@ from manaflow import _native
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.columns import U8, U32, U64
 from manaflow.moves.envelopes import decode_envelope, recover_sender
-from manaflow.moves.transactions import EthereumTransaction
+from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,14 +21,14 @@ class EnvelopeColumns:
     """What rules ask of n envelopes, row by row. A row whose `code` is not 0 holds zeros in every other column.
 
     sender, to: uint8[n, 20]; txid, max_priority_fee, max_fee, value, max_fee_per_blob_gas: uint8[n, 32], the last four
-    big-endian words (wei); code, type, protected, is_create: uint8[n]; chain_id, nonce, gas_limit: uint64[n];
-    the others: uint32[n].
+    big-endian words (wei); code, type, protected, is_create, flags: uint8[n]; chain_id, nonce, gas_limit, valid_until:
+    uint64[n]; the others: uint32[n].
     """
 
     code: U8
-    """0, or the number of the rule that refuses the envelope (S1)."""
+    """0, or the number of the rule that refuses the envelope: S2 one that begins as a declared one, else S1."""
     type: U8
-    """EIP-2718 type; 0 for legacy."""
+    """EIP-2718 type; 0 for legacy, DECLARED_TYPE for a declared one."""
     sender: U8
     txid: U8
     protected: U8
@@ -53,6 +53,13 @@ class EnvelopeColumns:
     max_fee_per_blob_gas: U8
     blobs: U32
     authorizations: U32
+    valid_until: U64
+    """Of a declared one, as the three below; 0 elsewhere: the last block that may hold it, 0 for no limit (S4)."""
+    flags: U8
+    """Flag bits (S3)."""
+    guards: U32
+    signed_moves: U32
+    """How many moves it signs, guards among them."""
 
     def __len__(self) -> int:
         return len(self.code)
@@ -66,7 +73,7 @@ class EnvelopeColumns:
 def decode_envelopes(envelopes: Sequence[bytes], threads: int = 0) -> EnvelopeColumns:
     """Decode envelopes and recover their senders natively, GIL released. `threads`: how many at most, 0 for all.
 
-    What S1 refuses raises nothing: it is marked in `code`. `manaflow.moves.envelopes.decode_envelope` says why.
+    What S1 or S2 refuses raises nothing: it is marked in `code`. `manaflow.moves.envelopes.decode_envelope` says why.
     """
     columns = _native.decode_envelopes(list(envelopes), threads)
     code = np.frombuffer(columns["code"], np.uint8)
@@ -89,7 +96,7 @@ def _integers(words: U8) -> list[int]:
 def decode_envelopes_in_python(envelopes: Sequence[bytes]) -> EnvelopeColumns:
     """The twin of decode_envelopes without native code: the reference in tests."""
     rows = [_read(raw) for raw in envelopes]
-    code = np.array([Rule.S1 if row is None else 0 for row in rows], np.uint8)
+    code = np.array([row if isinstance(row, Rule) else 0 for row in rows], np.uint8)
     return EnvelopeColumns(code=code, **{name: _column(rows, *form) for name, form in _COLUMNS.items()})
 
 
@@ -101,12 +108,16 @@ class _Row:
     sender: bytes
 
 
-def _read(raw: bytes) -> _Row | None:
+def _read(raw: bytes) -> _Row | Rule:
     try:
         transaction = decode_envelope(raw)
         return _Row(transaction, recover_sender(transaction))
-    except Verdict:
-        return None
+    except Verdict as verdict:
+        return verdict.rule
+
+
+def _declared(row: _Row) -> DeclaredTransaction | None:
+    return row.transaction if isinstance(row.transaction, DeclaredTransaction) else None
 
 
 _Cell = Callable[[_Row], bytes | int]
@@ -130,6 +141,10 @@ _COLUMNS: Final[dict[str, tuple[Any, int, _Cell]]] = {
     "max_fee_per_blob_gas": (np.uint8, 32, lambda row: row.transaction.max_fee_per_blob_gas),
     "blobs": (np.uint32, 0, lambda row: len(row.transaction.blob_hashes)),
     "authorizations": (np.uint32, 0, lambda row: len(row.transaction.authorizations)),
+    "valid_until": (np.uint64, 0, lambda row: said.valid_until if (said := _declared(row)) else 0),
+    "flags": (np.uint8, 0, lambda row: said.flags if (said := _declared(row)) else 0),
+    "guards": (np.uint32, 0, lambda row: said.guards if (said := _declared(row)) else 0),
+    "signed_moves": (np.uint32, 0, lambda row: len(said.moves) if (said := _declared(row)) else 0),
 }
 """Every column but `code`: (dtype, bytes of a row where the column has two dimensions, else 0; the value of a row)."""
 
@@ -139,8 +154,8 @@ def _shaped(column: bytes, dtype: Any, width: int) -> NDArray[Any]:
     return values.reshape(-1, width) if width else values
 
 
-def _column(rows: Sequence[_Row | None], dtype: Any, width: int, cell: _Cell) -> NDArray[Any]:
-    values = [0 if row is None else cell(row) for row in rows]
+def _column(rows: Sequence[_Row | Rule], dtype: Any, width: int, cell: _Cell) -> NDArray[Any]:
+    values = [0 if isinstance(row, Rule) else cell(row) for row in rows]
     if not width:
         return np.array(values, dtype)
     words = [value if isinstance(value, bytes) else value.to_bytes(width, "big") for value in values]

@@ -1,8 +1,8 @@
-//! Ethereum's signed envelopes, types 0 to 4, decoded strictly (rule S1).
+//! Ethereum's signed envelopes, types 0 to 4, decoded strictly (rule S1), and the door to declared ones (S2).
 //!
 //! The twin of manaflow/moves/envelopes.py: the same bytes are accepted and refused, and mean the same. What depends on
 //! the fork, the chain or the state is X0's to judge.
-mod rlp_reader;
+pub mod rlp_reader;
 
 use std::fmt;
 
@@ -15,7 +15,9 @@ use revm::context_interface::transaction::{
 };
 use revm::primitives::{Address, B256, Bytes, TxKind, U256, keccak256, uint};
 
+use crate::declared::{self, DECLARED_TYPE, Declared, SignedMove};
 use crate::recover::{is_low_signature, recover_authority};
+use crate::rules;
 use rlp_reader::{RlpReader, list_prefix};
 
 /// Bytes of one envelope; keeps a fraud proof's parts small (F2).
@@ -23,7 +25,7 @@ pub const MAX_ENVELOPE_BYTES: usize = 1 << 20;
 /// The largest legacy v by EIP-155: 35 + 2 * (2^64 - 1) + 1.
 const MAX_V: U256 = uint!(0x20000000000000022_U256);
 
-/// Why an envelope is refused (always rule S1).
+/// Why an envelope is refused; [`rule_of`] says by which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     pub field: &'static str,
@@ -36,7 +38,12 @@ impl fmt::Display for Refused {
     }
 }
 
-/// A decoded envelope; fees in wei. The fields are those of EthereumTransaction in manaflow/moves/envelopes.py.
+/// The rule that judges an envelope's bytes: S2 if they begin as a declared one, else S1.
+pub fn rule_of(raw: &[u8]) -> u8 {
+    if raw.first() == Some(&DECLARED_TYPE) { rules::S2 } else { rules::S1 }
+}
+
+/// A decoded envelope; fees in wei. The fields are those of EthereumTransaction in manaflow/moves/transactions.py.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     /// EIP-2718 type; 0 for legacy.
@@ -59,8 +66,10 @@ pub struct Envelope {
     pub y_parity: u8,
     pub r: U256,
     pub s: U256,
-    /// What the sender signed the keccak-256 of. Executions do not ask, so it is not hashed here.
-    signed: Vec<u8>,
+    /// What the sender signed the keccak-256 of, none in a declared one. Executions do not ask: it is not hashed here.
+    pub signed: Vec<u8>,
+    /// Of a declared one, what it says beyond the call.
+    pub declared: Option<Declared>,
 }
 
 impl Envelope {
@@ -71,6 +80,7 @@ impl Envelope {
         }
         match raw[0] {
             0xc0.. => Self::decode_legacy(raw),
+            DECLARED_TYPE => declared::decode(raw),
             kind @ 1..=4 => Self::decode_typed(raw, kind),
             _ => Err(Refused { field: "the envelope", why: "unknown type" }),
         }
@@ -78,16 +88,22 @@ impl Envelope {
 
     /// What the sender signed.
     pub fn signing_hash(&self) -> B256 {
-        keccak256(&self.signed)
+        self.declared.as_ref().map_or_else(|| keccak256(&self.signed), |declared| declared.signing_hash(self))
     }
 
-    /// The transaction as revm takes it, from a sender recovered before. Authorities are recovered here.
+    /// Gas that is due before the execution beyond what Ethereum asks for.
+    pub fn guard_gas(&self) -> u64 {
+        self.declared.as_ref().map_or(0, Declared::guard_gas)
+    }
+
+    /// The transaction as revm takes it, from a sender recovered before: a declared one as type 2, without its moves.
+    /// Authorities are recovered here.
     ///
     /// None if a fee needs more than 128 bits, which revm cannot hold: to be refused by X0.
     pub fn tx_env(&self, sender: Address) -> Option<TxEnv> {
         let priority_fee = u128::try_from(self.max_priority_fee).ok()?;
         Some(TxEnv {
-            tx_type: self.kind,
+            tx_type: if self.declared.is_some() { 2 } else { self.kind },
             caller: sender,
             gas_limit: self.gas_limit,
             gas_price: self.max_fee.try_into().ok()?,
@@ -139,6 +155,7 @@ impl Envelope {
             r,
             s,
             signed: with_prefix(&[], &signed),
+            declared: None,
         })
     }
 
@@ -187,6 +204,7 @@ impl Envelope {
             r,
             s,
             signed,
+            declared: None,
         })
     }
 }
@@ -222,16 +240,16 @@ fn split_v(v: U256) -> Result<(Option<u64>, u8), Refused> {
 }
 
 /// 20 bytes, or none for a create, which types 3 and 4 cannot be.
-fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused> {
+pub fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused> {
     let to = fields.string("to")?;
     match to.len() {
         20 => Ok(TxKind::Call(Address::from_slice(to))),
-        0 if kind < 3 => Ok(TxKind::Create),
+        0 if !matches!(kind, 3 | 4) => Ok(TxKind::Create),
         _ => Err(Refused { field: "to", why: "length" }),
     }
 }
 
-fn decode_r_s(fields: &mut RlpReader<'_>) -> Result<(U256, U256), Refused> {
+pub fn decode_r_s(fields: &mut RlpReader<'_>) -> Result<(U256, U256), Refused> {
     let (r, s) = (fields.integer("r", 32)?, fields.integer("s", 32)?);
     if !is_low_signature(r, s) {
         return Err(Refused { field: "r and s", why: "out of range, or s not low (EIP-2)" });
@@ -248,7 +266,7 @@ fn decode_hashes(mut items: RlpReader<'_>, field: &'static str) -> Result<Vec<B2
 }
 
 /// [[address, [slot, ...]], ...] (EIP-2930).
-fn decode_access_list(mut items: RlpReader<'_>) -> Result<Vec<AccessListItem>, Refused> {
+pub fn decode_access_list(mut items: RlpReader<'_>) -> Result<Vec<AccessListItem>, Refused> {
     let mut entries = Vec::new();
     while items.more() {
         let mut entry = items.items("access entry")?;
@@ -290,7 +308,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(recover_authorities, m)?)
 }
 
-/// The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 refuses the bytes.
+/// The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 or S2 refuses.
 #[pyfunction]
 fn recover_authorities<'py>(py: Python<'py>, raw: &[u8]) -> Option<Vec<Option<Bound<'py, PyBytes>>>> {
     let envelope = Envelope::decode(raw).ok()?;
@@ -298,7 +316,8 @@ fn recover_authorities<'py>(py: Python<'py>, raw: &[u8]) -> Option<Vec<Option<Bo
     Some(envelope.authorizations.iter().map(authority).collect())
 }
 
-/// The fields of EthereumTransaction in manaflow/moves/envelopes.py, in their order, or None if S1 refuses the bytes.
+/// The fields of EthereumTransaction or DeclaredTransaction in manaflow/moves/transactions.py, in their order, moves as
+/// tuples of theirs; None if S1 or S2 refuses the bytes.
 #[pyfunction]
 fn decode_envelope<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Option<Bound<'py, PyTuple>>> {
     let Ok(tx) = Envelope::decode(raw) else { return Ok(None) };
@@ -316,7 +335,7 @@ fn decode_envelope<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Option<Bound<'p
         let tuple = (chain_id, address, nonce, one.y_parity(), number(one.r())?, number(one.s())?);
         authorizations.push(tuple.into_pyobject(py)?.into_any());
     }
-    list(vec![
+    let mut items = vec![
         tx.kind.into_pyobject(py)?.into_any(),
         tx.chain_id.into_pyobject(py)?.into_any(),
         tx.nonce.into_pyobject(py)?.into_any(),
@@ -335,9 +354,25 @@ fn decode_envelope<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Option<Bound<'p
         number(tx.s)?,
         bytes(tx.signing_hash().as_slice()),
         bytes(keccak256(raw).as_slice()),
-    ])
-    .map(Some)
+    ];
+    if let Some(declared) = &tx.declared {
+        items.push(declared.valid_until.into_pyobject(py)?.into_any());
+        items.push(declared.flags.into_pyobject(py)?.into_any());
+        let moves: Vec<ShownMove<'py>> = declared.moves().map(|one| shown_move(py, &one)).collect();
+        items.push(PyTuple::new(py, moves)?.into_any());
+    }
+    list(items).map(Some)
 }
+
+/// (mask, mark, intx, addr, slot, prev, next).
+fn shown_move<'py>(py: Python<'py>, one: &SignedMove) -> ShownMove<'py> {
+    let bytes = |value: &[u8]| PyBytes::new(py, value);
+    let words = (bytes(&one.slot), bytes(&one.prev), bytes(&one.next));
+    (one.mask, one.mark, bytes(&one.intx), bytes(&one.addr), words.0, words.1, words.2)
+}
+
+type ShownMove<'py> =
+    (u8, u8, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 /// A Python int.
 fn int_from_bytes<'py>(py: Python<'py>, value: U256) -> PyResult<Bound<'py, PyAny>> {

@@ -15,6 +15,26 @@ pub struct Setting {
     /// How many blobs the block may hold.
     pub max_blobs: u64,
     pub credits_coinbase: bool,
+    pub limits: Limits,
+}
+
+/// What a signed transaction may use at most (X5); without bound in profile `ethereum`.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub gas: u64,
+    pub code_bytes: u64,
+}
+
+impl Limits {
+    const NONE: Self = Self { gas: u64::MAX, code_bytes: u64::MAX };
+    /// The numbers of manaflow/rules/execution.py, and a test says so.
+    const MANAFLOW: Self = Self { gas: 1 << 24, code_bytes: 1 << 20 };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl Setting {
@@ -59,8 +79,13 @@ impl Environment {
         blob_base_fee: u128,
         max_blobs: u64,
         update_fraction: u64,
-        credits_coinbase: bool,
+        profile: u8,
     ) -> PyResult<Self> {
+        let (credits_coinbase, limits) = match profile {
+            0 => (true, Limits::NONE),
+            1 => (false, Limits::MANAFLOW),
+            _ => return Err(misfit(format!("no profile has the number {profile}"))),
+        };
         let spec = spec_of(fork)?;
         let mut cfg = CfgEnv::new_with_spec(spec).with_chain_id(chain_id);
         let per_transaction = if spec >= SpecId::OSAKA { OSAKA_BLOBS_PER_TRANSACTION } else { u64::MAX };
@@ -78,6 +103,6 @@ impl Environment {
             blob_excess_gas_and_price: Some(blobs),
             slot_num: 0,
         };
-        Ok(Self(Setting { cfg, block, max_blobs, credits_coinbase }))
+        Ok(Self(Setting { cfg, block, max_blobs, credits_coinbase, limits }))
     }
 }

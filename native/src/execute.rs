@@ -20,6 +20,7 @@ use crate::world::World;
 pub struct Execution {
     status: u8,
     gas_used: u64,
+    code_bytes: u64,
     logs: Py<PyList>,
     marks: Py<PyBytes>,
     addrs: Py<PyBytes>,
@@ -87,6 +88,7 @@ fn export(py: Python<'_>, ran: &Ran) -> PyResult<Execution> {
     Ok(Execution {
         status: u8::from(ran.success),
         gas_used: ran.gas_used,
+        code_bytes: ran.code_bytes,
         logs: logs.unbind(),
         marks: bytes(&columns.marks),
         addrs: bytes(&columns.addrs),

@@ -23,6 +23,8 @@ pub struct Steps {
     pub credits_coinbase: bool,
     /// A call outside any block: no check of nonce, code of the sender (EIP-3607) and block gas limit.
     pub simulates: bool,
+    /// Gas that is due before the execution beyond revm's intrinsic gas.
+    pub guard_gas: u64,
 }
 
 impl Handler for Steps {
@@ -41,18 +43,25 @@ impl Handler for Steps {
         result
     }
 
-    /// The sender: n, b and C (EIP-3607) in any case.
+    /// The sender: n, b and C (EIP-3607) in any case; before that the guards' gas.
     fn validate_against_state_and_deduct_caller(
         &self,
         machine: &mut Machine,
-        _gas: &mut InitialAndFloorGas,
+        gas: &mut InitialAndFloorGas,
     ) -> Result<(), Failed> {
         let context = machine.ctx_mut();
+        gas.initial_regular_gas += self.guard_gas;
+        let (initial_gas, gas_limit) = (gas.initial_total_gas(), context.tx.gas_limit);
+        if initial_gas > gas_limit {
+            return Err(InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit }.into());
+        }
         context.chain.note(context.tx.caller, B | N | C).map_err(EVMError::Database)?;
         if self.simulates {
-            return deduct_fee(context);
+            deduct_fee(context)?;
+        } else {
+            pre_execution::validate_against_state_and_deduct_caller(&mut *context)?;
         }
-        pre_execution::validate_against_state_and_deduct_caller(context)
+        note_code(context, context.tx.caller).map(|_| ()).map_err(EVMError::Database)
     }
 
     /// revm's loop over the authorizations loads whole accounts; this one is EIP-7702's, field by field.
@@ -80,10 +89,9 @@ impl Handler for Steps {
     fn first_frame_input(&mut self, machine: &mut Machine, gas: &mut GasTracker) -> Result<Option<FrameInit>, Failed> {
         let context = machine.ctx_mut();
         if let TxKind::Call(to) = context.tx.kind {
-            context.chain.note(to, C).map_err(EVMError::Database)?;
-            let account = context.journaled_state.load_account_with_code(to).map_err(EVMError::Database)?;
-            if let Some(delegate) = account.data.info.code.as_ref().and_then(|code| code.eip7702_address()) {
-                context.chain.note(delegate, C).map_err(EVMError::Database)?;
+            let delegate = note_code(context, to).map_err(EVMError::Database)?;
+            if let Some(delegate) = delegate {
+                note_code(context, delegate).map_err(EVMError::Database)?;
             }
         }
         let mut memory = SharedMemory::new_with_buffer(context.local.shared_memory_buffer().clone());
@@ -119,6 +127,15 @@ fn deduct_fee(context: &mut Context) -> Result<(), Failed> {
     Ok(())
 }
 
+/// C(addr); returns what its code delegates to.
+fn note_code(context: &mut Context, addr: Address) -> Result<Option<Address>, Fault> {
+    let Context { journaled_state, chain, .. } = context;
+    chain.note(addr, C)?;
+    let info = &journaled_state.load_account_with_code(addr)?.data.info;
+    chain.note_code(addr, info)?;
+    Ok(info.code.as_ref().and_then(|code| code.eip7702_address()))
+}
+
 fn pays_tip(transaction: &TxEnv, base_fee: u128, result: &FrameResult) -> bool {
     transaction.effective_gas_price(base_fee) > base_fee && result.gas().used() != 0
 }
@@ -130,6 +147,7 @@ fn delegate_authority(context: &mut Context, authority: Address, nonce: u64, del
     chain.note(authority, C)?;
     let mut account = journaled_state.load_account_with_code_mut(authority)?.data;
     let info = &account.account().info;
+    chain.note_code(authority, info)?;
     if info.code.as_ref().is_some_and(|code| !code.is_empty() && !code.is_eip7702()) {
         return Ok(false);
     }

@@ -11,6 +11,7 @@ mod block;
 mod call;
 mod cells;
 mod codes;
+mod declared;
 mod envelope;
 mod environment;
 mod execute;

@@ -33,12 +33,13 @@ const SYSTEM_CALL_GAS: u64 = 30_000_000;
 
 /// What there is to run.
 pub enum Call {
-    Transaction(Box<TxEnv>),
-    /// A call by 0xff..fe without fee and nonce.
-    System {
-        to: Address,
-        data: Bytes,
+    Transaction {
+        transaction: Box<TxEnv>,
+        /// Gas that is due before the execution beyond what Ethereum asks for: guards (X4).
+        guard_gas: u64,
     },
+    /// A call by 0xff..fe without fee and nonce.
+    System { to: Address, data: Bytes },
 }
 
 /// revm's machine in one block's setting. Not `Send`: make one per thread.
@@ -54,7 +55,7 @@ impl Machine {
         let mut context: Context = revm::Context::new(world, spec);
         context.cfg = setting.cfg.clone();
         context.block = setting.block.clone();
-        context.chain = Record::new(PrecompileSet::of(spec));
+        context.chain = Record::new(PrecompileSet::of(spec), setting.limits);
         let mut instructions = Instructions::new_mainnet_with_spec(spec);
         opcodes::install(&mut instructions);
         let precompiles = EthPrecompiles::new(spec);
@@ -81,11 +82,13 @@ impl Machine {
         self.start();
         let mut steps = self.steps(false);
         let (result, is_system) = match call {
-            Call::Transaction(transaction) => {
+            Call::Transaction { transaction, guard_gas } => {
+                steps.guard_gas = guard_gas;
                 self.evm.ctx.set_tx(*transaction);
                 (steps.run(self), false)
             }
             Call::System { to, data } => {
+                self.evm.ctx.chain.lift_limits();
                 self.evm.ctx.set_tx(system_transaction(to, data));
                 (steps.run_system_call(self), true)
             }
@@ -96,6 +99,7 @@ impl Machine {
             gas_used: if is_system { 0 } else { result.tx_gas_used() },
             logs: if is_system { Vec::new() } else { result.into_logs() },
             uses,
+            code_bytes: self.evm.ctx.chain.code_bytes(),
             codes: uses::codes_made(state),
         })
     }
@@ -109,7 +113,7 @@ impl Machine {
     }
 
     fn steps(&self, simulates: bool) -> Steps {
-        Steps { credits_coinbase: self.credits_coinbase, simulates }
+        Steps { credits_coinbase: self.credits_coinbase, simulates, guard_gas: 0 }
     }
 
     /// The result with what was used; the journal is left empty, whatever the result.
@@ -182,6 +186,7 @@ impl Machine {
         let info = &journaled_state.load_account(new)?.data.info;
         let (zeros, balance) = (Zeros::of(info), info.balance);
         if zeros.code {
+            chain.note_no_code(new);
             chain.note(new, N)?;
             if zeros.nonce && pays {
                 chain.note(new, B)?;

@@ -14,7 +14,7 @@ use crate::cells::{self, Location};
 use crate::faults::Fault;
 use crate::machine::{Context, Instructions};
 use crate::record::Zeros;
-use crate::world::{B, C};
+use crate::world::B;
 
 /// The context as one opcode sees it, plus the knowledge of which opcode asks.
 struct Spy<'a> {
@@ -86,8 +86,10 @@ impl Host for Spy<'_> {
         let noted = match self.opcode {
             op::BALANCE | op::SELFBALANCE => chain.note(addr, B),
             op::EXTCODEHASH => chain.emptiness(addr, &zeros),
-            op::CALL if self.loads == 1 && self.moves_value => chain.emptiness(addr, &zeros),
-            _ => chain.note(addr, C),
+            op::CALL if self.loads == 1 && self.moves_value => {
+                chain.note_code(addr, &load.account).and_then(|()| chain.emptiness(addr, &zeros))
+            }
+            _ => chain.note_code(addr, &load.account),
         };
         match noted {
             Ok(()) => Ok(load),

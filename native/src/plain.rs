@@ -91,7 +91,7 @@ impl Plain {
         let mut gas = 0;
         for call in calls {
             match call {
-                Call::Transaction(transaction) => {
+                Call::Transaction { transaction, .. } => {
                     gas += evm.transact_commit(*transaction).map_err(failed)?.tx_gas_used();
                 }
                 Call::System { to, data } => {

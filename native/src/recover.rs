@@ -10,9 +10,9 @@ use revm::primitives::{Address, B256, U256, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, Secp256k1, VerifyOnly};
 
-use crate::envelope::Envelope;
+use crate::declared::Declared;
+use crate::envelope::{Envelope, rule_of};
 use crate::hashing::chunk_length;
-use crate::rules;
 
 /// n of secp256k1.
 const CURVE_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
@@ -52,7 +52,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Decodes envelopes and recovers their senders: the columns of EnvelopeColumns in manaflow/evm/envelopes.py, as bytes.
 ///
-/// An envelope that S1 refuses has its `code` set to S1 and zeros in every other column. `threads`: 0 for all.
+/// An envelope that S1 or S2 refuses has its `code` set to the rule, and zeros in every other column. `threads`: 0 for
+/// all.
 #[pyfunction]
 fn decode_envelopes<'py>(
     py: Python<'py>,
@@ -75,7 +76,8 @@ fn decode_envelopes<'py>(
         })?;
         columns.set_item(name, column)?;
     }
-    let codes: Vec<u8> = rows.iter().map(|row| if row.is_some() { 0 } else { rules::S1 }).collect();
+    let code_of = |(row, raw): (&Option<Row>, &PyBackedBytes)| if row.is_some() { 0 } else { rule_of(raw) };
+    let codes: Vec<u8> = rows.iter().zip(&envelopes).map(code_of).collect();
     columns.set_item("code", PyBytes::new(py, &codes))?;
     Ok(columns)
 }
@@ -92,6 +94,11 @@ impl Row {
         let envelope = Envelope::decode(raw).ok()?;
         let sender = recover_address(&envelope.signing_hash(), envelope.y_parity, envelope.r, envelope.s)?;
         Some(Self { envelope, sender, txid: keccak256(raw) })
+    }
+
+    /// What a declared envelope says, or `otherwise`.
+    fn declared<T>(&self, otherwise: T, field: impl Fn(&Declared) -> T) -> T {
+        self.envelope.declared.as_ref().map_or(otherwise, field)
     }
 
     fn access_slots(&self) -> usize {
@@ -123,6 +130,10 @@ const COLUMNS: &[Column] = &[
     ("access_slots", 4, |row, out| put32(out, row.access_slots())),
     ("max_fee_per_blob_gas", 32, |row, out| put_word(out, row.envelope.max_fee_per_blob_gas)),
     ("blobs", 4, |row, out| put32(out, row.envelope.blob_hashes.len())),
+    ("valid_until", 8, |row, out| put64(out, row.declared(0, |declared| declared.valid_until))),
+    ("flags", 1, |row, out| out[0] = row.declared(0, |declared| declared.flags)),
+    ("guards", 4, |row, out| put32(out, row.declared(0, |declared| declared.guards as usize))),
+    ("signed_moves", 4, |row, out| put32(out, row.declared(0, |declared| declared.signed_moves as usize))),
     ("authorizations", 4, |row, out| put32(out, row.envelope.authorizations.len())),
 ];
 

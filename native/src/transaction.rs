@@ -2,7 +2,7 @@
 use revm::context::TxEnv;
 use revm::primitives::{Address, Bytes};
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, rule_of};
 use crate::environment::Setting;
 use crate::faults::Fault;
 use crate::machine::Call;
@@ -25,7 +25,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// What revm runs for this step, and its blob gas. S1 and X0 may refuse it.
+    /// What revm runs for this step, and its blob gas. S1, S2 and X0 may refuse it.
     pub fn prepare(&self, setting: &Setting, sender: Address, before: Totals) -> Result<(Call, u64), Fault> {
         match self {
             Self::Envelope(raw) => prepare_envelope(raw, setting, sender, before),
@@ -36,12 +36,22 @@ impl Step {
 
 /// [`Step::prepare`] of an envelope.
 pub fn prepare_envelope(raw: &[u8], setting: &Setting, sender: Address, before: Totals) -> Result<(Call, u64), Fault> {
-    let refused = |why| Fault::Verdict(rules::S1, format!("{why}"));
-    let transaction = Envelope::decode(raw).map_err(refused)?.tx_env(sender);
-    let transaction = transaction.ok_or_else(|| Fault::invalid("a fee of more than 128 bits"))?;
+    let refused = |why| Fault::Verdict(rule_of(raw), format!("{why}"));
+    let envelope = Envelope::decode(raw).map_err(refused)?;
+    check_gas_limit(envelope.gas_limit, setting)?;
+    let transaction = envelope.tx_env(sender).ok_or_else(|| Fault::invalid("a fee of more than 128 bits"))?;
     let blob_gas = GAS_PER_BLOB * transaction.blob_hashes.len() as u64;
     check_block_limits(&transaction, blob_gas, setting, before)?;
-    Ok((Call::Transaction(Box::new(transaction)), blob_gas))
+    Ok((Call::Transaction { transaction: Box::new(transaction), guard_gas: envelope.guard_gas() }, blob_gas))
+}
+
+/// X5, before anything is executed.
+fn check_gas_limit(gas_limit: u64, setting: &Setting) -> Result<(), Fault> {
+    let most = setting.limits.gas;
+    if gas_limit > most {
+        return Err(Fault::Verdict(rules::X5, format!("a gas limit of more than {most}")));
+    }
+    Ok(())
 }
 
 /// X0: the transaction fits into what the block has left of gas and of blob gas.

@@ -18,6 +18,8 @@ pub struct Ran {
     pub logs: Vec<Log>,
     /// Sorted by (mark, addr, slot), each location once.
     pub uses: Vec<Use>,
+    /// Bytes of the distinct codes that were there before and that it used (X5).
+    pub code_bytes: u64,
     /// Codes that became live.
     pub codes: Vec<(B256, Bytecode)>,
 }

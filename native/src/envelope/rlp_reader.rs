@@ -20,6 +20,11 @@ impl<'a> RlpReader<'a> {
         Ok(inner)
     }
 
+    /// A reader over the items whose encodings `payload` is.
+    pub fn over(payload: &'a [u8]) -> Self {
+        Self { payload, at: 0 }
+    }
+
     /// True if items are left.
     pub fn more(&self) -> bool {
         self.at < self.payload.len()
