@@ -14,7 +14,6 @@ from manaflow.fraudproof.evidence import (
     LeafEvidence,
     MoveEvidence,
     PlacedEvidence,
-    TransactionEvidence,
     Tree,
     TreeEvidence,
 )
@@ -164,9 +163,8 @@ def authenticate_placed(header: Header, evidence: PlacedEvidence) -> tuple[Leaf,
     return leaf, Placed(move, place, leaf.txid)
 
 
-def authenticate_moves(leaf: Leaf, evidence: TransactionEvidence) -> list[Move]:
-    """All moves of the leaf's transaction. Raises ProofRejected."""
-    data = evidence.moves
+def authenticate_moves(leaf: Leaf, data: bytes) -> list[Move]:
+    """All moves of the leaf's transaction, MOVE_BYTES each. Raises ProofRejected."""
     rows = [data[at : at + MOVE_BYTES] for at in range(0, len(data), MOVE_BYTES)]
     if len(rows) != leaf.consumes + leaf.references or trees.root(rows) != leaf.moves_root:
         raise ProofRejected("the moves are not those of the leaf")

@@ -20,6 +20,7 @@ from manaflow.fraudproof.evidence import (
     ItemEvidence,
     LeafEvidence,
     LeavesEvidence,
+    MakerEvidence,
     MoveEvidence,
     MovesEvidence,
     ParentEvidence,
@@ -38,8 +39,8 @@ from manaflow.rules.moves import value_of
 
 Seat = tuple[int, int]
 """(transaction in the block, move in the transaction)."""
-_NEEDS_ENVELOPE: Final = frozenset({Rule.M3, Rule.M6, Rule.S1, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
 _NEEDS_CODES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+_NEEDS_ENVELOPE: Final = _NEEDS_CODES | {Rule.M3, Rule.M6, Rule.S1, Rule.S2, Rule.S3, Rule.S4}
 
 
 def prove_execution(
@@ -60,7 +61,7 @@ def prove_s1(block: Block, config: ChainConfig, transaction: int) -> Proof:
 def prove_transaction(
     rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes] | None = None
 ) -> Proof:
-    """Any rule that one whole transaction shows broken: M1 to M6, S1, B8, X0 to X4."""
+    """Any rule that one whole transaction shows broken: M1 to M6, S1 to S4, B8, X0 to X4."""
     moves = _moves_of(block, transaction)
     used = _codes_of(block, moves, codes or {}) if rule in _NEEDS_CODES else ()
     envelope = _envelope_of(block, transaction) if rule in _NEEDS_ENVELOPE else b""
@@ -78,8 +79,25 @@ def prove_v1(
     placed = _placed(block, seat)
     if maker is None:
         return proof_of(Rule.V1, block, config, MovesEvidence(placed, None, None))
-    source = _seat_of_cell(maker, _moves_of(block, seat[0])[seat[1]].number)
+    source = _seat_of_cell(maker, move_at(block, seat).number)
     evidence = MovesEvidence(placed, _old(block, maker, config, history), _placed(maker, source))
+    return proof_of(Rule.V1, block, config, evidence)
+
+
+def prove_v1_maker(
+    block: Block, config: ChainConfig, seat: Seat, maker: Block | None, history: Sequence[bytes] = ()
+) -> Proof:
+    """V1: a move whose signer fixed another maker than its cell's, which was made in block `maker`; None: virgin."""
+    moves = _moves_of(block, seat[0])
+    source = None if maker is None else leaf_evidence(maker, _seat_of_cell(maker, moves[seat[1]].number)[0])
+    evidence = MakerEvidence(
+        seat[1],
+        leaf_evidence(block, seat[0]),
+        _envelope_of(block, seat[0]),
+        b"".join(move.encode() for move in moves),
+        None if maker is None else _old(block, maker, config, history),
+        source,
+    )
     return proof_of(Rule.V1, block, config, evidence)
 
 
@@ -129,7 +147,7 @@ def prove_b3(block: Block, config: ChainConfig, transaction: int | None) -> Proo
 def prove_missing_code(block: Block, config: ChainConfig, seat: Seat) -> Proof:
     """B4: a consume of `c` whose code is not in the body, whose codes ascend."""
     items = [keccak256(code) for code in block.codes]
-    wanted = _moves_of(block, seat[0])[seat[1]].next
+    wanted = move_at(block, seat).next
     at = bisect.bisect_left(items, wanted)
     evidence = CodesEvidence(_placed(block, seat), *_around(items, at))
     return proof_of(Rule.B4, block, config, evidence)
@@ -154,7 +172,7 @@ def prove_b5(
     source: the header after the block that is asked for, if it is on this chain and not the accused one. ancestors: all
     (number, hash) of the config's tree, for older blocks.
     """
-    asked = value_of(_moves_of(block, seat[0])[seat[1]].slot)
+    asked = value_of(move_at(block, seat).slot)
     old: HeaderEvidence | None = None
     shown: tuple[ItemEvidence, ...] = ()
     if not block.header.number - HASH_WINDOW <= asked < block.header.number:
@@ -231,6 +249,11 @@ def _moves_of(block: Block, transaction: int) -> list[Move]:
         raise IndexError(transaction)
     offsets = block.leaves.move_offsets()
     return block.moves.take(int(offsets[transaction]), int(offsets[transaction + 1])).objects()
+
+
+def move_at(block: Block, seat: Seat) -> Move:
+    """The move at a place of a block."""
+    return _moves_of(block, seat[0])[seat[1]]
 
 
 def _envelope_of(block: Block, transaction: int) -> bytes:

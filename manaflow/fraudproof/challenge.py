@@ -28,6 +28,7 @@ from manaflow.rules.bodies import check_b4_order, is_header_source
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.headers import check_b2, check_b7
 from manaflow.rules.moves import value_of
+from manaflow.rules.state import check_v1
 from manaflow.rules.system import check_b8_place
 
 UNPROVABLE: Final[Mapping[str, str]] = {
@@ -36,7 +37,7 @@ UNPROVABLE: Final[Mapping[str, str]] = {
     "B7": "a header without its producer's signature is no header: it accuses nobody",
     "withheld": "the body is not the one that the header commits to: what the producer signed is not here to be shown",
     "F2": "the proof would be longer than a proof file may be",
-    "later": "the rule binds declared transactions, which are not built yet",
+    "later": "no kind of proof is built for the rule yet",
 }
 """Why no file shows some refusals to others."""
 
@@ -161,7 +162,7 @@ class Accusation:
 
     def _build(self, verdict: Verdict) -> Proof:
         self._check_signed()
-        if verdict.rule in (Rule.S1, Rule.B8) and (named := _with_envelopes_named(self.block)) is not None:
+        if verdict.rule in (Rule.S1, Rule.S2, Rule.B8) and (named := _with_envelopes_named(self.block)) is not None:
             return self._build_beside(named, verdict)
         if verdict.rule not in BUILDERS:
             raise unprovable(verdict.rule.name if verdict.rule.name in UNPROVABLE else "later", verdict)
@@ -228,7 +229,7 @@ def _contradiction_of_moves(accusation: Accusation, verdict: Verdict) -> Proof |
 
 
 def _transaction(accusation: Accusation, verdict: Verdict) -> Proof:
-    """M, S1 and X: the transaction shows it."""
+    """M, S and X: the transaction shows it."""
     block, chain = accusation.block, accusation.chain
     if verdict.transaction is None:
         raise ValueError(f"no transaction shows this: {verdict}")
@@ -319,10 +320,17 @@ def _parent(accusation: Accusation, verdict: Verdict) -> Proof:
 
 
 def _source(accusation: Accusation, verdict: Verdict) -> Proof:
-    """V1: the move that made the cell, if one did."""
+    """V1: the move that made the cell, if one did; or its leaf, if only the maker that was signed is another."""
     block, chain, seat = accusation.block, accusation.chain, _seat(accusation, verdict)
     maker = chain.maker(block, seat)
-    return build.prove_v1(block, chain.config, seat, None if maker is None else maker.block, accusation.history)
+    made = None if maker is None else build.move_at(maker.block, maker.seat)
+    prove = build.prove_v1
+    try:
+        check_v1(build.move_at(block, seat), int(block.leaves.first_cell[seat[0]]), made)
+        prove = build.prove_v1_maker
+    except Verdict:
+        pass
+    return prove(block, chain.config, seat, None if maker is None else maker.block, accusation.history)
 
 
 def _pair(accusation: Accusation, verdict: Verdict) -> Proof:
@@ -355,6 +363,9 @@ BUILDERS: Final[Mapping[Rule, Builder]] = {
     Rule.M5: _transaction,
     Rule.M6: _transaction,
     Rule.S1: _transaction,
+    Rule.S2: _transaction,
+    Rule.S3: _transaction,
+    Rule.S4: _transaction,
     Rule.B2: _parent,
     Rule.B3: _totals,
     Rule.B4: _codes,

@@ -69,6 +69,22 @@ class MovesEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class MakerEvidence:
+    """A declared transaction whose signer fixed the maker of a move's cell, and who made that cell (V1)."""
+
+    position: int
+    """Of the move in the transaction."""
+    leaf: LeafEvidence
+    envelope: bytes
+    moves: bytes
+    """MOVE_BYTES for each move of the transaction, in order: which of them the signature means depends on all."""
+    old: HeaderEvidence | None
+    """The block of `maker`; None: the accused one."""
+    maker: LeafEvidence | None
+    """The leaf that made the cell; None for a virgin one, which nobody made."""
+
+
+@dataclass(frozen=True, slots=True)
 class ParentEvidence:
     """The accused header's parent, and for B6 the frontier of the parent's history."""
 
@@ -170,6 +186,7 @@ class HashesEvidence:
 Evidence = (
     TransactionEvidence
     | MovesEvidence
+    | MakerEvidence
     | ParentEvidence
     | LeavesEvidence
     | CodesEvidence

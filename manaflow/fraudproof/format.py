@@ -2,11 +2,13 @@
 
     file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence]), or equivocation
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
-    evidence    = transaction (M1 to M6, S1, B8, X0 to X4), moves (V1 to V4), parent (B2, B6), leaves (B3), codes (B4)
-                  hashes (B5) or bytes (B1)
+    evidence    = transaction (M1 to M6, S1 to S4, B8, X0 to X4), moves (V1 to V4) or maker (V1), parent (B2, B6),
+                  leaves (B3), codes (B4), hashes (B5) or bytes (B1)
     transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty; the leaf
                   is [] in B8 of a block without leaves
     moves       = [placed, old, other]                      the accused move; the other one, or [] (V1, not born yet)
+    maker       = [position, leaf, envelope, moves, old, maker or []]   a move whose signer fixed its cell's maker; the
+                  leaf of that cell's maker, or [] if the cell is virgin
     parent      = [header, path, peaks]                     path: empty if the parent hash names it; peaks: for B6
     leaves      = [leaf or [], next leaf or [], envelope, tree or []]   neighbours, or one [] at an end, or both in an
                   empty block; or a tree and, if it is of moves, its leaf
@@ -49,6 +51,7 @@ from manaflow.fraudproof.evidence import (
     ItemEvidence,
     LeafEvidence,
     LeavesEvidence,
+    MakerEvidence,
     MoveEvidence,
     MovesEvidence,
     ParentEvidence,
@@ -83,7 +86,8 @@ STEP_BYTES: Final = 33
 """A direction and a hash."""
 
 TRANSACTION_RULES: Final = frozenset({
-    Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.B8, Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
+    Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.S2, Rule.S3, Rule.S4, Rule.B8,
+    Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
 })  # fmt: skip
 """Rules that one whole transaction shows broken."""
 MOVES_RULES: Final = frozenset({Rule.V1, Rule.V2, Rule.V3, Rule.V4})
@@ -158,6 +162,9 @@ def _of_evidence(evidence: Evidence) -> list[Any]:
         return [*head, list(evidence.codes), evidence.withdrawals]
     if isinstance(evidence, MovesEvidence):
         return [_of_placed(evidence.placed), _of_header(evidence.old), _of_placed(evidence.other)]
+    if isinstance(evidence, MakerEvidence):
+        whole = [evidence.position, _of_leaf(evidence.leaf), evidence.envelope, evidence.moves]
+        return [*whole, _of_header(evidence.old), _of_leaf(evidence.maker)]
     if isinstance(evidence, ParentEvidence):
         return [*_of_header(evidence.parent), list(evidence.peaks)]
     if isinstance(evidence, LeavesEvidence):
@@ -284,6 +291,15 @@ def _read_moves(items: RlpReader) -> MovesEvidence:
     return MovesEvidence(placed, old, other)
 
 
+def _read_v1(items: RlpReader) -> MovesEvidence | MakerEvidence:
+    if items.at_list:
+        return _read_moves(items)
+    position, leaf = items.integer("position", 6), _read_leaf(items.items("leaf"))
+    envelope, moves = items.string("envelope"), _read_rows(items, "moves", MOVE_BYTES)
+    old, inner = _read_header(items.items("older header")), items.items("the maker's leaf")
+    return MakerEvidence(position, leaf, envelope, moves, old, _read_leaf(inner) if inner.more else None)
+
+
 def _read_parent(items: RlpReader) -> ParentEvidence:
     parent = HeaderEvidence(bounded(items, "parent", MAX_HEADER_BYTES), _read_path(items))
     return ParentEvidence(parent, _read_path(items, "peaks"))
@@ -359,6 +375,7 @@ def _read_bytes(items: RlpReader) -> BytesEvidence:
 _READERS: Final[Mapping[Rule, Callable[[RlpReader], Evidence]]] = {
     **dict.fromkeys(TRANSACTION_RULES, _read_transaction),
     **dict.fromkeys(MOVES_RULES, _read_moves),
+    Rule.V1: _read_v1,
     **dict.fromkeys(PARENT_RULES, _read_parent),
     **dict.fromkeys(LEAVES_RULES, _read_leaves),
     **dict.fromkeys(CODES_RULES, _read_codes_evidence),

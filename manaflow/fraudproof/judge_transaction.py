@@ -1,4 +1,4 @@
-"""M1 to M6, S1, B8 and X0 to X4 from one whole transaction."""
+"""M1 to M6, S, B8 and X0 to X4 from one whole transaction."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from manaflow.fraudproof.evidence import TransactionEvidence
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
 from manaflow.moves.marks import MAX_NONCE, Mark, Move
+from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.execution import check_x2, check_x4
 from manaflow.rules.fees import blob_base_fee
 from manaflow.rules.forks import precompiles
@@ -37,7 +38,8 @@ from manaflow.rules.moves import (
     compute_burned,
     value_of,
 )
-from manaflow.rules.signing import check_b8_masks, check_s1
+from manaflow.rules.signed import check_signed
+from manaflow.rules.signing import check_b8_masks
 from manaflow.rules.system import check_b8_empty, check_b8_place
 
 _TXID_OF_NOTHING: Final = keccak256(b"")
@@ -48,12 +50,12 @@ _EXECUTION_RULES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4
 def judge_transaction(
     rule: Rule, accused: Accused, evidence: TransactionEvidence, executor: Executor, max_gas: int
 ) -> None:
-    """M, S1, B8 and X. Raises the rule's Verdict, or ProofRejected for evidence that is not the chain's."""
+    """M, S, B8 and X. Raises the rule's Verdict, or ProofRejected for evidence that is not the chain's."""
     if evidence.leaf is None:
         _judge_empty(rule, accused, evidence)
         return
     leaf = authenticate_leaf(accused.header, evidence.leaf)
-    moves = authenticate_moves(leaf, evidence)
+    moves = authenticate_moves(leaf, evidence.moves)
     codes = authenticate_codes(moves, evidence.codes)
     if evidence.envelope and keccak256(evidence.envelope) != leaf.txid:
         raise ProofRejected("the envelope is not the one that the leaf names")
@@ -72,7 +74,7 @@ def judge_transaction(
 
 
 def _judge_alone(rule: Rule, accused: Accused, leaf: Leaf, moves: list[Move], envelope: bytes) -> None:
-    """M1 to M6 and S1, which need no execution."""
+    """M1 to M6 and S1 to S4, which need no execution."""
     if rule == Rule.M1:
         check_m1(moves)
     elif rule == Rule.M2:
@@ -112,11 +114,11 @@ def _judge_system(accused: Accused, leaf: Leaf, place: int, moves: list[Move], p
 
 
 def _judge_signed(rule: Rule, accused: Accused, leaf: Leaf, moves: list[Move], envelope: bytes) -> None:
-    """S1, M3 and M6 of a signed transaction."""
+    """S1 to S4, M3 and M6 of a signed transaction."""
     if not envelope and leaf.txid != _TXID_OF_NOTHING:
         raise ProofRejected("the envelope is missing")
     header = accused.header
-    transaction, sender = check_s1(envelope, accused.config, leaf.txid, moves)
+    transaction, sender = _check_signed(accused, leaf, moves, envelope)
     if rule == Rule.M3:
         check_m3(moves, sender, transaction.nonce)
     elif rule == Rule.M6:
@@ -124,6 +126,12 @@ def _judge_signed(rule: Rule, accused: Accused, leaf: Leaf, moves: list[Move], e
         blob_fee = blob_base_fee(header.excess_blob_gas, blobs.update_fraction) if blobs else 0
         profile = accused.config.profile
         check_m6(moves, compute_burned(profile, transaction, leaf.gas_used, header.base_fee, blob_fee))
+
+
+def _check_signed(
+    accused: Accused, leaf: Leaf, moves: list[Move], envelope: bytes
+) -> tuple[EthereumTransaction, bytes]:
+    return check_signed(envelope, accused.config, leaf.txid, moves, leaf.status, accused.header.number)
 
 
 def _judge_execution(
@@ -149,7 +157,7 @@ def _judge_execution(
         job = job_of(environment, system_call(kind, accused.header), SYSTEM_ADDRESS, leaf, moves, codes)
         _execute_call(executor, job, moves)
         return
-    transaction, sender = check_s1(envelope, accused.config, leaf.txid, moves)
+    transaction, sender = _check_signed(accused, leaf, moves, envelope)
     left = accused.header.gas_limit - leaf.gas  # a limit above it breaks X0 before anything is executed
     if max_gas < transaction.gas_limit <= left:
         raise ProofRejected(f"a gas limit of {transaction.gas_limit}: this verifier executes at most {max_gas}")

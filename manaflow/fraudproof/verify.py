@@ -15,6 +15,7 @@ from manaflow.fraudproof.evidence import (
     Evidence,
     HashesEvidence,
     LeavesEvidence,
+    MakerEvidence,
     MovesEvidence,
     ParentEvidence,
 )
@@ -22,7 +23,7 @@ from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.judge_block import judge_leaves, judge_parent
 from manaflow.fraudproof.judge_body import judge_codes, judge_hashes
 from manaflow.fraudproof.judge_bytes import judge_bytes
-from manaflow.fraudproof.judge_moves import judge_moves
+from manaflow.fraudproof.judge_moves import judge_maker, judge_moves
 from manaflow.fraudproof.judge_transaction import judge_transaction
 
 MAX_GAS: Final = 2**27
@@ -92,6 +93,8 @@ def _opinion(data: bytes, trusted_head: bytes, executor: Executor, max_gas: int)
 def _judge(rule: Rule, accused: Accused, evidence: Evidence, executor: Executor, max_gas: int) -> None:
     if isinstance(evidence, MovesEvidence):
         judge_moves(rule, accused, evidence)
+    elif isinstance(evidence, MakerEvidence):
+        judge_maker(accused, evidence)
     elif isinstance(evidence, ParentEvidence):
         judge_parent(rule, accused, evidence)
     elif isinstance(evidence, LeavesEvidence):

@@ -42,6 +42,11 @@ class RlpReader:
         return self.at < self.stop
 
     @property
+    def at_list(self) -> bool:
+        """True if the next item is a list."""
+        return self.more and self.data[self.at] >= 0xC0
+
+    @property
     def consumed(self) -> bytes:
         """The encodings of all items read so far."""
         return self.data[self.start : self.at]
