@@ -1,4 +1,4 @@
-"""What an entry of the catalogue is, the real blocks that entries start from, and the register."""
+"""What an entry of the catalogue is, the blocks that entries start from, and the register."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from manaflow.moves.marks import UNSIGNED, ZERO32, Location, Mark, Mask, Move
 from manaflow.moves.wire import encode_block
 from manaflow.validator.validator import Mode
 from tests.catalogue.dishonest import Draft, Transaction
+from tests.declared_chain import Sealed, sealed_chain
 from tests.replays import ACROSS_CANCUN, HOLESKY, Chain, chain
 
 
 @dataclass(frozen=True)
 class Base:
-    """A real block, the last of consecutive ones that a validator imports before it."""
+    """A real block by its name, the last of consecutive ones that a validator imports before it; or MANAFLOW."""
 
     names: tuple[str, ...]
 
@@ -40,6 +41,8 @@ PRAGUE = Base(("1-22615247",))
 """All four system calls."""
 BLOBS = Base(("1-21230867",))
 """A blob base fee above 1 wei."""
+MANAFLOW = Base(("manaflow",))
+"""No real block: a chain of profile `manaflow` with declared transactions of every kind (tests/declared_chain.py)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Case:
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self.chain: Chain = chain(*base.names)
+        self.chain: Chain | Sealed = sealed_chain() if base == MANAFLOW else chain(*base.names)
         self.config = self.chain.config
         self.block = self.chain.blocks[-1]
         self.header = self.block.header

@@ -1,4 +1,4 @@
-"""The catalogue of invalid blocks: every rule, aspect by aspect, each as a real block sealed by a dishonest producer.
+"""The catalogue of invalid blocks: every rule, aspect by aspect, each as a block sealed by a dishonest producer.
 
 To add a way to be dishonest, write a function that makes the block beside its kin and register it with `entry`.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from manaflow.errors import Rule
-from tests.catalogue import bodies, execution, files, headers, moves, signatures, state
+from tests.catalogue import bodies, declared, execution, files, headers, moves, signatures, state
 from tests.catalogue.case import REGISTER, Base, Entry
 
-SECTIONS: Final = (files, headers, bodies, signatures, moves, state, execution)
-LATER: Final = frozenset({Rule.S2, Rule.S3, Rule.S4, Rule.X5})
-"""Rules of profile `manaflow`'s declared envelopes, which are not built yet."""
+SECTIONS: Final = (files, headers, bodies, signatures, declared, moves, state, execution)
+LATER: Final = frozenset({Rule.X5})
+"""Rules that are not judged yet."""
 
 CATALOGUE: Final[tuple[Entry, ...]] = tuple(REGISTER)
 BASES: Final[tuple[Base, ...]] = tuple(dict.fromkeys(entry.base for entry in CATALOGUE))

@@ -27,6 +27,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import Location, Mark, Move
+from manaflow.rules.leaves import compute_fees_added
 
 
 class Step(Enum):
@@ -42,7 +43,7 @@ class Step(Enum):
     CODE_ORDER = auto()
     """Codes by their hashes."""
     SUMS = auto()
-    """The header's cells, gas used, blob gas used."""
+    """The header's cells, gas used, fees, blob gas used."""
     BODY_COUNTS = auto()
     """The header's numbers of leaves and codes."""
     TRANSACTIONS_ROOT = auto()
@@ -99,6 +100,8 @@ class Draft:
     """Which cell each location's first move names: where its chain of cells enters the block."""
     left_over: list[bytes] = field(default_factory=list)
     """Envelopes of no leaf."""
+    pays_fees: bool = False
+    """Profile `manaflow`: leaves carry running fees."""
 
     @staticmethod
     def of(block: Block) -> Draft:
@@ -112,7 +115,8 @@ class Draft:
             Transaction(leaf, moves[bounds[t] : bounds[t + 1]], envelopes.get(leaf.txid))
             for t, leaf in enumerate(leaves)
         ]
-        return Draft(block.header, block.signature, parts, list(block.codes), list(block.withdrawals), sources)
+        codes, withdrawals, pays_fees = list(block.codes), list(block.withdrawals), block.header.fees > 0
+        return Draft(block.header, block.signature, parts, codes, withdrawals, sources, pays_fees=pays_fees)
 
     def __getitem__(self, t: int) -> Transaction:
         return self.transactions[t]
@@ -176,6 +180,18 @@ def blob_gas_of(envelope: bytes | None) -> int:
         return 0
 
 
+def fees_of(draft: Draft, transaction: Transaction) -> int:
+    """Wei that a transaction adds to the block's fees; 0 if its envelope does not decode."""
+    if not draft.pays_fees or transaction.envelope is None:
+        return 0
+    base_fee = draft.header.base_fee
+    try:
+        price = decode_envelope(transaction.envelope).effective_gas_price(base_fee)
+    except Verdict:
+        return 0
+    return compute_fees_added(price, base_fee, transaction.leaf.gas_used)
+
+
 def _leaves(draft: Draft, moves: Moves, leave: Set[Step]) -> Leaves:
     rows = [_counted(transaction, leave) for transaction in draft.transactions]
     if Step.MOVES_ROOTS not in leave and rows:
@@ -197,10 +213,11 @@ def _counted(transaction: Transaction, leave: Set[Step]) -> Leaf:
 
 
 def _totalled(draft: Draft, leaves: Sequence[Leaf]) -> list[Leaf]:
-    rows, cell, gas, blob_gas = [], draft.header.first_cell, 0, 0
+    rows, cell, gas, fees, blob_gas = [], draft.header.first_cell, 0, 0, 0
     for transaction, leaf in zip(draft.transactions, leaves, strict=True):
-        rows.append(replace(leaf, first_cell=cell, gas=gas, fees=0, blob_gas=blob_gas))
+        rows.append(replace(leaf, first_cell=cell, gas=gas, fees=fees, blob_gas=blob_gas))
         cell, gas = cell + leaf.consumes, gas + leaf.gas_used
+        fees += fees_of(draft, transaction)
         blob_gas += blob_gas_of(transaction.envelope)
     return rows
 
@@ -210,6 +227,7 @@ def _header(draft: Draft, leaves: Leaves, codes: Sequence[bytes], leave: Set[Ste
         Step.SUMS: {
             "cells": int(leaves.consumes.sum()),
             "gas_used": int(leaves.gas_used.sum()),
+            "fees": sum(fees_of(draft, t) for t in draft.transactions) if draft.pays_fees else draft.header.fees,
             "blob_gas_used": sum(blob_gas_of(t.envelope) for t in draft.transactions),
         },
         Step.BODY_COUNTS: {"transactions": len(leaves), "codes": len(codes)},
