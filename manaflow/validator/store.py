@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +62,10 @@ class Table(StrEnum):
     """Block hash -> the fraud proof that convicts the block (convictions.py)."""
     EQUIVOCATIONS = "equivocations"
     """Producer and block number -> the proof that the producer signed two blocks of it (convictions.py)."""
+    PENDING = "pending"
+    """0 -> the open block's header and opening leaves; 1, 2, ... -> what was admitted to it (pending.py)."""
+    SIGNED = "signed"
+    """Parent hash -> hash of the block that this node's producer signed on it (pending.py)."""
     META = "meta"
     """Names -> small values: the format, the index's keys, its shape and its tip, and the validator's own."""
 
@@ -91,15 +95,15 @@ class Transaction:
 
     __slots__ = ("_dbs", "_txn")
 
-    def __init__(self, txn: Any, dbs: dict[Table, Any]) -> None:
+    def __init__(self, txn: Any, dbs: dict[StrEnum, Any]) -> None:
         self._txn, self._dbs = txn, dbs
 
-    def get(self, table: Table, key: bytes) -> bytes | None:
+    def get(self, table: StrEnum, key: bytes) -> bytes | None:
         """The value, copied, or None."""
         view = self.view(table, key)
         return None if view is None else bytes(view)
 
-    def view(self, table: Table, key: bytes) -> memoryview | None:
+    def view(self, table: StrEnum, key: bytes) -> memoryview | None:
         """The value in place, or None. Valid until this transaction's next write or end: no later."""
         try:
             found: memoryview | None = self._txn.get(key, db=self._dbs[table])
@@ -107,21 +111,37 @@ class Transaction:
             raise as_failure(error) from error
         return found
 
-    def put(self, table: Table, key: bytes, value: Value, *, append: bool = False) -> None:
+    def put(self, table: StrEnum, key: bytes, value: Value, *, append: bool = False) -> None:
         """Write a value. `append` promises that the key is above every other in the table, which is faster."""
         try:
             self._txn.put(key, value, append=append, db=self._dbs[table])
         except lmdb.Error as error:
             raise as_failure(error) from error
 
-    def delete(self, table: Table, key: bytes) -> bool:
+    def put_many(self, table: StrEnum, pairs: Sequence[tuple[bytes, Value]]) -> None:
+        """Write values, fastest by ascending keys."""
+        try:
+            with self._txn.cursor(db=self._dbs[table]) as cursor:
+                cursor.putmulti(pairs)
+        except lmdb.Error as error:
+            raise as_failure(error) from error
+
+    def get_many(self, table: StrEnum, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The values of those keys that are there, copied; fastest by ascending keys."""
+        try:
+            with self._txn.cursor(db=self._dbs[table]) as cursor:
+                return {bytes(key): bytes(value) for key, value in cursor.getmulti(keys)}
+        except lmdb.Error as error:
+            raise as_failure(error) from error
+
+    def delete(self, table: StrEnum, key: bytes) -> bool:
         """Remove a key; False if it was not there."""
         try:
             return bool(self._txn.delete(key, db=self._dbs[table]))
         except lmdb.Error as error:
             raise as_failure(error) from error
 
-    def items(self, table: Table, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+    def items(self, table: StrEnum, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         """Keys from `start` on, ascending, with their values in place (see `view`)."""
         try:
             with self._txn.cursor(db=self._dbs[table]) as cursor:
@@ -131,7 +151,7 @@ class Transaction:
         except lmdb.Error as error:
             raise as_failure(error) from error
 
-    def floor(self, table: Table, key: bytes) -> tuple[bytes, memoryview] | None:
+    def floor(self, table: StrEnum, key: bytes) -> tuple[bytes, memoryview] | None:
         """The largest key that is not above `key`, with its value in place (see `view`)."""
         try:
             with self._txn.cursor(db=self._dbs[table]) as cursor:
@@ -141,11 +161,11 @@ class Transaction:
         except lmdb.Error as error:
             raise as_failure(error) from error
 
-    def last(self, table: Table) -> tuple[bytes, memoryview] | None:
+    def last(self, table: StrEnum) -> tuple[bytes, memoryview] | None:
         """The largest key of a table with its value in place (see `view`)."""
         return self.floor(table, b"\xff" * 64)
 
-    def statistics(self, table: Table) -> dict[str, int]:
+    def statistics(self, table: StrEnum) -> dict[str, int]:
         """LMDB's counts for one table: entries, depth, branch_pages, leaf_pages, overflow_pages, psize."""
         return dict(self._txn.stat(self._dbs[table]))
 
@@ -153,8 +173,11 @@ class Transaction:
 class Store:
     """A state directory and its one owner. Use `Store.open`; close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, lock: int, map_size: int, map_ceiling: int) -> None:
+    def __init__(
+        self, path: Path, lock: int, map_size: int, map_ceiling: int, tables: type[StrEnum], is_derived: bool
+    ) -> None:
         self.path, self._lock, self._map_size, self._map_ceiling = path, lock, map_size, map_ceiling
+        self._tables, self._is_derived = tables, is_derived
         self.generation = 0
         """Grows whenever the map may have moved: whoever keeps addresses into it drops them then."""
         self._broken = False
@@ -162,14 +185,24 @@ class Store:
         self._gate = threading.Condition()
         self._writer = threading.Lock()
         self._env: Any = None
-        self._dbs: dict[Table, Any] = {}
+        self._dbs: dict[StrEnum, Any] = {}
         self._open_environment()
 
     @classmethod
-    def open(cls, path: Path, *, map_size: int = MAP_SIZE, map_ceiling: int = MAP_CEILING) -> Store:
+    def open(
+        cls,
+        path: Path,
+        *,
+        map_size: int = MAP_SIZE,
+        map_ceiling: int = MAP_CEILING,
+        tables: type[StrEnum] = Table,
+        is_derived: bool = False,
+    ) -> Store:
         """Open or create the state directory `path`.
 
-        map_size: bytes of address space to begin with; it doubles before it is full, up to map_ceiling.
+        map_size: bytes of address space to begin with; it doubles before it is full, up to map_ceiling. tables: with
+        one of the value "meta". is_derived: what is in it can be made anew, so that a commit waits for its pages but
+        not for the page that points to them: a loss of power may cost the last commit, and nothing else.
         Raises Locked if this or another process has it open, StorageFailure if it is unreadable or its format newer.
         """
         try:
@@ -183,7 +216,7 @@ class Store:
             os.close(lock)
             raise Locked(f"the state directory {path} is in use, by another process or by this one") from error
         try:
-            return cls(path, lock, min(map_size, map_ceiling), map_ceiling)
+            return cls(path, lock, min(map_size, map_ceiling), map_ceiling, tables, is_derived)
         except BaseException:
             os.close(lock)
             raise
@@ -193,15 +226,15 @@ class Store:
             self._env = lmdb.open(
                 str(self.path),
                 map_size=self._map_size,
-                max_dbs=len(Table),
+                max_dbs=len(self._tables),
                 max_readers=512,
                 sync=True,
-                metasync=True,
+                metasync=not self._is_derived,
                 writemap=False,
                 readahead=False,
                 lib_version=ENGINE,
             )
-            self._dbs = {table: self._env.open_db(table.value.encode()) for table in Table}
+            self._dbs = {table: self._env.open_db(table.value.encode()) for table in self._tables}
             self._check_format()
         except (lmdb.Error, OSError) as error:
             self._close_environment()
@@ -212,7 +245,7 @@ class Store:
         self._broken = False
 
     def _check_format(self) -> None:
-        with self._env.begin(write=True, db=self._dbs[Table.META]) as txn:
+        with self._env.begin(write=True, db=self._dbs[self._tables("meta")]) as txn:
             found = txn.get(b"format")
             if found is None:
                 txn.put(b"format", FORMAT_VERSION.to_bytes(4, "big"))

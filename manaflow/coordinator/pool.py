@@ -1,0 +1,242 @@
+"""The pending pool: transactions that wait to be filled, bounded in bytes, number and per sender.
+
+It knows neither the state nor a clock: whoever calls tells it of nonces and block numbers. Every operation costs
+O(log n); what leaves, and in which order, depends on the calls alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from manaflow.coordinator.messages import Reason
+from manaflow.moves.transactions import DeclaredTransaction
+
+BUMP_PERCENT: Final = 10
+"""What a replacement must pay more, on both fees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a pool takes."""
+
+    transactions: int = 50_000
+    total_bytes: int = 1 << 28
+    envelope_bytes: int = 1 << 17
+    """Bytes of one envelope; a block takes more, a stranger's transaction should not."""
+    per_sender: int = 64
+    """Transactions of one sender, and how far ahead of its sender's a nonce may be."""
+    blocks: int = 10_000
+    """Blocks that a transaction may wait."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A transaction in the pool. Fees and cost in wei."""
+
+    txid: bytes
+    envelope: bytes
+    sender: bytes
+    nonce: int
+    priority_fee: int
+    max_fee: int
+    gas_limit: int
+    cost: int
+    """The most that its sender may have to pay, value included."""
+    declared: DeclaredTransaction | None
+    """Decoded, if it is a declared one."""
+    valid_until: int
+    """Last block number that may hold it; 0 for no limit."""
+    arrival: int
+    """Unique; earlier is smaller."""
+    expires: int
+    """The first block number for which it is no longer kept."""
+    is_held: bool = False
+    """On its way to a validator, or admitted: neither evicted nor filled until that is settled."""
+    winner: bytes | None = None
+    """Who won the last race that it lost, as the validator said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the pool does not take a transaction, or lets one go."""
+
+    reason: Reason
+    detail: str
+    winner: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What adding a transaction pushed out: at most a replaced one and an evicted one for each it makes room for."""
+
+    gone: tuple[tuple[Entry, Refusal], ...]
+
+
+class Pool:
+    """See the module."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.total_bytes = 0
+        self._by_txid: dict[bytes, Entry] = {}
+        self._by_sender: dict[bytes, dict[int, Entry]] = {}
+        self._cheapest: list[tuple[int, int, bytes]] = []
+        """(tip, -arrival, txid): who goes first when room is needed; entries that have left stay until met."""
+        self._expiring: list[tuple[int, int, bytes]] = []
+        """(expires, arrival, txid), likewise."""
+
+    def __len__(self) -> int:
+        return len(self._by_txid)
+
+    def __contains__(self, txid: bytes) -> bool:
+        return txid in self._by_txid
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._by_txid.values())
+
+    def get(self, txid: bytes) -> Entry | None:
+        """The transaction, None if it is not here."""
+        return self._by_txid.get(txid)
+
+    def at(self, sender: bytes, nonce: int) -> Entry | None:
+        """The transaction of this sender with this nonce."""
+        return self._by_sender.get(sender, {}).get(nonce)
+
+    def of(self, sender: bytes) -> list[Entry]:
+        """A sender's transactions by ascending nonce."""
+        return [entry for _, entry in sorted(self._by_sender.get(sender, {}).items())]
+
+    def senders(self) -> Iterator[bytes]:
+        """Who has transactions here, in the order of their first ones."""
+        return iter(self._by_sender)
+
+    def add(self, entry: Entry) -> Added | Refusal:
+        """Take a transaction, if it has a place: that of one it outbids, or a free one, or a cheaper one's."""
+        if entry.txid in self._by_txid:
+            return Refusal(Reason.KNOWN, "the transaction is in the pool already")
+        mine = self._by_sender.get(entry.sender, {})
+        old = mine.get(entry.nonce)
+        if old is not None:
+            refusal = _outbids(entry, old)
+            if refusal is not None:
+                return refusal
+        elif len(mine) >= self.limits.per_sender:
+            return Refusal(Reason.SENDER_FULL, f"the sender has {len(mine)} transactions waiting, and no more may")
+        gone = self._make_room(entry, old)
+        if isinstance(gone, Refusal):
+            return gone
+        for leaving, _ in gone:
+            self.remove(leaving.txid)
+        self._insert(entry)
+        return Added(tuple(gone))
+
+    def _make_room(self, entry: Entry, old: Entry | None) -> list[tuple[Entry, Refusal]] | Refusal:
+        """Who must leave so that `entry` fits: the one it replaces, then the cheapest. Nothing has changed yet."""
+        gone: list[tuple[Entry, Refusal]] = []
+        count, size = len(self) + 1, self.total_bytes + len(entry.envelope)
+        if old is not None:
+            gone.append((old, Refusal(Reason.REPLACED, "the sender has sent one that pays more", entry.txid)))
+            count, size = count - 1, size - len(old.envelope)
+        kept: list[tuple[int, int, bytes]] = []
+        full = False
+        while count > self.limits.transactions or size > self.limits.total_bytes:
+            victim = self._next_victim(kept, old)
+            if victim is None or _price(victim) >= _price(entry):
+                full = True
+                break
+            gone.append((victim, Refusal(Reason.EVICTED, "the pool is full and others pay more")))
+            count, size = count - 1, size - len(victim.envelope)
+        for item in kept:
+            heapq.heappush(self._cheapest, item)
+        return Refusal(Reason.UNDERPRICED, "the pool is full and every other pays as much or more") if full else gone
+
+    def _next_victim(self, kept: list[tuple[int, int, bytes]], old: Entry | None) -> Entry | None:
+        """The cheapest, of these the newest, that is neither held nor `old`; what was popped to find it goes to `kept`.
+
+        Held ones are not kept: `release` brings them back.
+        """
+        while self._cheapest:
+            item = heapq.heappop(self._cheapest)
+            entry = self._by_txid.get(item[2])
+            if entry is None or entry.arrival != -item[1] or entry.is_held:
+                continue
+            kept.append(item)
+            if entry is not old:
+                return entry
+        return None
+
+    def hold(self, entry: Entry) -> None:
+        """Neither evict nor replace it until it is released: it is on its way into a block."""
+        entry.is_held = True
+
+    def release(self, entry: Entry) -> None:
+        """It is one of those that wait again."""
+        if entry.is_held:
+            entry.is_held = False
+            heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
+
+    def _insert(self, entry: Entry) -> None:
+        self._by_txid[entry.txid] = entry
+        self._by_sender.setdefault(entry.sender, {})[entry.nonce] = entry
+        self.total_bytes += len(entry.envelope)
+        heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
+        heapq.heappush(self._expiring, (entry.expires, entry.arrival, entry.txid))
+        if len(self._cheapest) > 2 * len(self) + 64:
+            self._cheapest = [(_price(e), -e.arrival, e.txid) for e in self if not e.is_held]
+            heapq.heapify(self._cheapest)
+        if len(self._expiring) > 2 * len(self) + 64:
+            self._expiring = [(e.expires, e.arrival, e.txid) for e in self]
+            heapq.heapify(self._expiring)
+
+    def remove(self, txid: bytes) -> Entry | None:
+        """Take a transaction out."""
+        entry = self._by_txid.pop(txid, None)
+        if entry is None:
+            return None
+        mine = self._by_sender[entry.sender]
+        del mine[entry.nonce]
+        if not mine:
+            del self._by_sender[entry.sender]
+        self.total_bytes -= len(entry.envelope)
+        return entry
+
+    def pass_nonce(self, sender: bytes, nonce: int) -> list[Entry]:
+        """Take out what a sender's nonce has passed, ascending: those below `nonce`."""
+        passed = sorted(n for n in self._by_sender.get(sender, {}) if n < nonce)
+        return [entry for n in passed if (entry := self.remove(self._by_sender[sender][n].txid)) is not None]
+
+    def expire(self, number: int) -> list[Entry]:
+        """Take out what block `number` may no longer hold or the pool no longer keeps, the earliest to expire first."""
+        gone = []
+        while self._expiring and self._expiring[0][0] <= number:
+            _, arrival, txid = heapq.heappop(self._expiring)
+            entry = self._by_txid.get(txid)
+            if entry is not None and entry.arrival == arrival:
+                self.remove(txid)
+                gone.append(entry)
+        return gone
+
+
+def _price(entry: Entry) -> int:
+    """What a transaction offers for each gas beyond the base fee, at best."""
+    return min(entry.priority_fee, entry.max_fee)
+
+
+def _raised(fee: int) -> int:
+    return max(fee + 1, -(-fee * (100 + BUMP_PERCENT) // 100))
+
+
+def _outbids(entry: Entry, old: Entry) -> Refusal | None:
+    if old.is_held:
+        return Refusal(Reason.UNDERPRICED, "the one with this nonce is on its way into a block", old.txid)
+    for what, fee, least in (
+        ("fee cap", entry.max_fee, _raised(old.max_fee)),
+        ("priority fee", entry.priority_fee, _raised(old.priority_fee)),
+    ):
+        if fee < least:
+            text = f"to replace the one with this nonce, its {what} must be at least {least}, and is {fee}"
+            return Refusal(Reason.UNDERPRICED, text, old.txid)
+    return None
