@@ -7,6 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 RUST_MINIMUM := 1.95
+NODE_MINIMUM := 20
 # The first interpreter on the path that numba and coincurve have wheels for; asked for only when .venv is made.
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
     if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then echo "$$python"; break; fi; done)
@@ -24,7 +25,7 @@ FUZZ_SECONDS := 60
 FUZZ_TARGETS = $(notdir $(wildcard tests/fuzz/corpus/*))
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 
-.PHONY: help run test nightly lint bench clean fuzz eels install lock check-python check-rust
+.PHONY: help run test nightly lint bench clean fuzz clients eels install lock check-python check-rust check-node
 
 help: ## this list
 	@echo "make <target>; Python and Rust packages are set up on first use (about 4 minutes)"
@@ -33,10 +34,10 @@ help: ## this list
 run: install ## replay, import, verify backwards, tamper, prove: the tour over the blocks in examples/
 	@$(BIN)/python examples/run.py
 
-test: install ## what CI runs: every test at its everyday size
+test: install clients ## what CI runs: every test at its everyday size
 	@$(BIN)/python -m pytest
 
-nightly: install ## the same tests at their full size, and those too long for every change
+nightly: install clients ## the same tests at their full size, and those too long for every change
 	@MANAFLOW_NIGHTLY=1 $(BIN)/python -m pytest
 
 lint: install ## format, lints and types of Python and Rust, and the native stub against the library
@@ -59,10 +60,12 @@ fuzz: install .venv/.fuzz ## every decoder on hostile input, FUZZ_SECONDS (60) e
 	        -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1; \
 	done
 
+clients: tests/clients/node_modules/.lock ## set up other people's clients (ethers), which tests compare ours with
+
 eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
 
 clean: ## remove the environment, builds, caches and out/
-	rm -rf .venv .venv-eels out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
+	rm -rf .venv .venv-eels tests/clients/node_modules out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up, done once and again when its inputs change ----
@@ -96,6 +99,11 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 	@PYTHON=$(PYTHON) VIRTUAL_ENV= tests/evm/eels/setup
 	@touch $@
 
+tests/clients/node_modules/.lock: tests/clients/package-lock.json
+	@$(MAKE) check-node
+	cd tests/clients && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 check-python:
 	@[ -n "$(PYTHON)" ] || { echo "error: Manaflow needs Python 3.11, 3.12 or 3.13, and finds $$(python3 --version 2>&1 | tail -n 1); name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 
@@ -107,3 +115,9 @@ check-rust:
 	    || { echo "error: Manaflow needs Rust $(RUST_MINIMUM) or newer, found $$found: rustup update stable" >&2; exit 1; }
 	@command -v $${CC:-cc} >/dev/null \
 	    || { echo "error: Manaflow needs a C compiler ($${CC:-cc} is not on the path), e.g. apt-get install build-essential" >&2; exit 1; }
+
+check-node:
+	@command -v node >/dev/null && command -v npm >/dev/null \
+	    || { echo "error: the tests need node $(NODE_MINIMUM) or newer with npm, which are not on the path: https://nodejs.org" >&2; exit 1; }
+	@found=$$(node --version | tr -d v | cut -d. -f1); \
+	[ "$$found" -ge $(NODE_MINIMUM) ] || { echo "error: the tests need node $(NODE_MINIMUM) or newer, found $$(node --version)" >&2; exit 1; }
