@@ -25,6 +25,7 @@ from manaflow.fraudproof.build import (
     prove_s1,
     prove_transaction,
     prove_v1,
+    prove_v1_maker,
     prove_v2,
     under_head,
 )
@@ -38,6 +39,8 @@ from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.marks import Mark
 from manaflow.rules.config import ChainConfig
+from tests.catalogue.case import MANAFLOW, case_of, lie_of
+from tests.catalogue.catalogue import CATALOGUE
 from tests.chain import word
 from tests.conftest import ROOT
 from tests.fraudproof.forge import (
@@ -121,7 +124,35 @@ def samples() -> dict[str, tuple[bytes, bytes]]:
         "B1 of a move": malformed_move(block, chain.config),
         "B1 of a parent": orphan(block, chain.config),
     }
+    proofs |= declared_samples()
     return {name: (proof.encode(), head) for name, (proof, head) in proofs.items()}
+
+
+def declared_samples() -> dict[str, tuple[Proof, bytes]]:
+    """Of declared transactions, from the catalogue of dishonest blocks."""
+    case, entries = case_of(MANAFLOW), {entry.name: entry for entry in CATALOGUE}
+    makers = {
+        "V1 of a maker": ("maker_another_of_the_block", None),
+        "V1 of a maker before": ("maker_another_of_an_earlier_block", case.before[1]),
+        "V1 of a virgin cell": ("maker_of_a_virgin_cell", None),
+    }
+    wholes = {"S2": "more_masked_than_signed", "S3": "failure_of_what_must_succeed", "S4": "a_block_late"}
+    proofs = {}
+    for kind, (name, maker) in makers.items():
+        lie = lie_of(entries[name])
+        assert isinstance(lie.made, Block)
+        assert lie.transaction is not None
+        assert lie.move is not None
+        inside = lie.made if kind == "V1 of a maker" else maker
+        history = [block.hash for block in case.before]
+        seat = (lie.transaction, lie.move)
+        proofs[kind] = prove_v1_maker(lie.made, case.config, seat, inside, history), lie.made.hash
+    for kind, name in wholes.items():
+        lie = lie_of(entries[name])
+        assert isinstance(lie.made, Block)
+        assert lie.transaction is not None
+        proofs[kind] = prove_transaction(Rule[kind], lie.made, case.config, lie.transaction), lie.made.hash
+    return proofs
 
 
 KINDS = [
@@ -138,6 +169,12 @@ KINDS = [
     "B3 of a count",
     "B3 of a count of moves",
     "B8 without leaves",
+    "S2",
+    "S3",
+    "S4",
+    "V1 of a maker",
+    "V1 of a maker before",
+    "V1 of a virgin cell",
     "B1 of a leaf",
     "B1 of a move",
     "B1 of a parent",
