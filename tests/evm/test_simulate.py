@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import rlp
 
 from manaflow._native import Codes, World
 from manaflow.errors import CallFailed, Failure, Rule, Verdict
 from manaflow.evm.executor import Log
+from manaflow.evm.native import fill_steps
 from manaflow.evm.simulate import (
     AccountOverride,
     CallRequest,
@@ -273,6 +275,16 @@ def test_overrides_hide_what_a_source_knows_and_do_not_reach_its_cache() -> None
     assert chain.word(overrides=slots(state={})) == 0
     assert chain.word(overrides=slots(state_diff={word(1): word(9)})) == 9
     assert chain.word() == 8
+
+
+def test_a_fill_sees_nothing_of_an_earlier_calls_overrides() -> None:
+    chain = Chain(answer(1, "SLOAD"), sender=Account(ETHER))
+    raw = b"\2" + rlp.encode([chain.environment.chain_id, 0, 1, 100, 100_000, TO, 0, b"", [], 0, 1, 1])
+    chain.call(overrides=slots(state={}, code=store(3)))
+    filled = fill_steps(chain.world, chain.environment, [raw], [SENDER], {}, chain.codes)
+    marks, nexts = filled.marks, filled.nexts
+    row = marks.index(b"s")
+    assert (marks.count(b"s"), filled.slots[32 * row :][:32], nexts[32 * row :][:32]) == (1, word(1), word(11))
 
 
 def test_a_call_that_cannot_start_leaves_no_override() -> None:

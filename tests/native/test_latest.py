@@ -59,8 +59,8 @@ def calls(count: int, first_nonce: int = 0) -> list[bytes]:
     return [transfer(first_nonce + i, 60_000) for i in range(count)]
 
 
-def fill(world: World, steps: list[bytes], codes: Codes, **settings: Any) -> Filled:
-    return world.fill(environment(), steps, RICH * len(steps), {}, codes, **settings)
+def fill(world: World, steps: list[bytes], codes: Codes, gas_limit: int = 30_000_000, **settings: Any) -> Filled:
+    return world.fill(environment(gas_limit=gas_limit), steps, RICH * len(steps), {}, codes, **settings)
 
 
 def same(first: Filled, second: Filled) -> bool:
@@ -202,7 +202,9 @@ def test_a_refused_step_leaves_no_trace() -> None:
         dynamic(0, chain=2), dynamic(0, gas=30_000_001), b"", b"\x7f",
     ]  # fmt: skip
     steps = [*bad, valid[0], valid[0], *bad, valid[1], *bad, valid[2]]
-    filled = fill(state.world(), steps, codes, skip_refused=True)
+    alone = fill(state.world(), valid, codes)
+    just_enough = 60_000 + int(np.frombuffer(alone.gas_used, np.uint64)[:2].sum())
+    filled = fill(state.world(), steps, codes, gas_limit=just_enough, skip_refused=True)
     places = np.frombuffer(filled.places, np.uint32).tolist()
     assert places == [9, 20, 30]
     assert sorted([*places, *(place for place, _, _ in filled.refused)]) == list(range(len(steps)))
@@ -210,7 +212,6 @@ def test_a_refused_step_leaves_no_trace() -> None:
     assert [rules[place] for place in range(9)] == [
         Rule.X0, Rule.S1, Rule.X0, Rule.X0, Rule.X0, Rule.X0, Rule.X0, Rule.S1, Rule.S1,
     ]  # fmt: skip
-    alone = fill(state.world(), valid, codes)
     assert filled.refused[0][2] == "nonce 9 too high, expected 0"
     assert all(getattr(filled, name) == getattr(alone, name) for name in COLUMNS)
     assert alone.refused == []
@@ -237,6 +238,21 @@ def test_a_step_that_the_rules_cannot_hold_is_refused_and_leaves_nothing_warm() 
     assert "SELFDESTRUCT" in filled.refused[0][2]
     assert all(getattr(filled, name) == getattr(alone, name) for name in COLUMNS)
     assert world.get(ord("s"), killer, word(0)) == word(3)
+
+
+def test_a_step_that_stops_halfway_leaves_none_of_its_slots_to_the_next() -> None:
+    """It counts in two slots, then sends ether to an account that can hold no more."""
+    sends = CONTRACT[:-1] + b"\2"
+    code = COUNTING[:-1] + bytes.fromhex("6001545060006000600060006001") + b"\x73" + ALICE + bytes.fromhex("5af100")
+    state = counting_state()
+    state.values |= {b"c" + sends + ZERO32: keccak256(code), b"b" + sends + ZERO32: word(5)}
+    state.values[b"b" + ALICE + ZERO32] = word(2**256 - 1)
+    state.codes[keccak256(code)] = code
+    filled = fill(state.world(), [transfer(0, 90_000, sends), *calls(1)], Codes(), skip_refused=True)
+    assert [(place, rule) for place, rule, _ in filled.refused] == [(0, Rule.X0)]
+    assert "overflows" in filled.refused[0][2]
+    alone = fill(state.world(), calls(1), Codes())
+    assert all(getattr(filled, name) == getattr(alone, name) for name in COLUMNS)
 
 
 def test_steps_that_no_longer_fit_the_block_are_told_apart() -> None:
