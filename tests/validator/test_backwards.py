@@ -10,8 +10,12 @@ from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.marks import Mark
-from manaflow.validator.backwards import verify_backwards
+from manaflow.validator.backwards import Backwards, verify_backwards
+from manaflow.validator.backwards import _Demand as Demand
+from tests.catalogue.case import MANAFLOW, Entry, case_of, lie_of
+from tests.catalogue.catalogue import CATALOGUE
 from tests.chain import Chain, Transfer, chain_config, random_chain, with_move, word
+from tests.declared_chain import sealed_chain
 
 SLOT = (Mark.STORAGE, bytes.fromhex("cc" * 20), word(3))
 OTHER = (Mark.STORAGE, bytes.fromhex("cc" * 20), word(4))
@@ -144,3 +148,42 @@ def test_invalid_links_between_headers(chain: Chain) -> None:
     assert refused(chain, other.blocks).what == "config of block 0"
     with pytest.raises(Verdict, match="does not end at genesis"):
         list(verify_backwards([], chain.config))
+
+
+def test_declared_transactions_are_accepted() -> None:
+    chain = sealed_chain()
+    assert list(verify_backwards(reversed(chain.producer.blocks), chain.config))[-1].demanded == 0
+
+
+MAKERS = [entry for entry in CATALOGUE if entry.base == MANAFLOW and entry.rule == Rule.V1]
+
+
+@pytest.mark.parametrize("entry", MAKERS, ids=lambda entry: entry.name)
+def test_invalid_maker_that_a_signer_fixed(entry: Entry) -> None:
+    case, lie = case_of(MANAFLOW), lie_of(entry)
+    assert isinstance(lie.made, Block)
+    with pytest.raises(Verdict) as caught:
+        list(verify_backwards([lie.made, *reversed(case.before)], case.config))
+    assert caught.value.rule == Rule.V1
+    assert "maker" in caught.value.what
+
+
+def test_invalid_makers_that_contradict_each_other() -> None:
+    """Two references to one cell, each with another maker: told before the cell's making is reached."""
+    walk = Backwards(chain_config())
+    key, one, other = bytes(53), b"\1" * 32, b"\2" * 32
+    walk._demand(7, Demand(key, word(1), None, None))
+    walk._demand(7, Demand(key, word(1), None, one))
+    walk._demand(7, Demand(key, word(1), None, None))
+    walk._demand(7, Demand(key, word(1), None, one))
+    with pytest.raises(Verdict, match="two makers"):
+        walk._demand(7, Demand(key, word(1), None, other))
+
+
+def test_invalid_masks_that_nobody_signed() -> None:
+    case = case_of(MANAFLOW)
+    lie = lie_of(next(entry for entry in CATALOGUE if entry.name == "more_masked_than_signed"))
+    assert isinstance(lie.made, Block)
+    with pytest.raises(Verdict) as caught:
+        list(verify_backwards([lie.made, *reversed(case.before)], case.config))
+    assert (caught.value.rule, caught.value.transaction, caught.value.move) == (Rule.S2, lie.transaction, lie.move)

@@ -40,15 +40,18 @@ from manaflow.rules.moves import (
     check_withdrawals,
     compute_burned,
 )
-from manaflow.rules.signing import check_b8_masks, check_s1
+from manaflow.rules.signed import check_signed
+from manaflow.rules.signing import check_b8_masks
 from manaflow.rules.system import EMPTY_LOGS_HASH
 from manaflow.validator import transactions as twins
 from manaflow.validator.checks import check_block
+from manaflow.validator.conflicts import signed_makers
 from manaflow.validator.execution import kinds_of
 from manaflow.validator.kernels import judging as kernels
 from manaflow.validator.transactions import Ancestry, Transactions, check_transactions
 from tests.chain import CHAIN_ID, PRODUCER, Chain, Transfer, chain_config, word
 from tests.conftest import is_nightly
+from tests.declared_chain import sealed_chain
 
 CODE = b"\x60\x01\x60\x00\x55"
 SLOT = (Mark.STORAGE, bytes.fromhex("cc" * 20), word(3))
@@ -118,7 +121,7 @@ def judge_plainly(block: Block, context: Ancestry) -> None:
 
     def signed(t: int) -> None:
         if kinds[t] is None:
-            check_s1(raws[t], config, leaves[t].txid, moves[t])
+            check_signed(raws[t], config, leaves[t].txid, moves[t], leaves[t].status, header.number)
 
     each(signed)
     decoded = [decode_envelope(raw) if raw else None for raw in raws]
@@ -271,6 +274,63 @@ def test_invalid_blocks_get_the_plain_verdict(few: int, monkeypatch: pytest.Monk
         verdict = same_verdict(block, ancestry(made, i))
         seen.add(verdict["rule"] if verdict else None)
     assert seen >= {"S1", "B3", "B4", "B5", "B8", "M1", "M2", "M3", "M4", "M5", "M6", None}
+
+
+def declared_ancestry(i: int) -> Ancestry:
+    """What block i of the chain of declared transactions is judged beside."""
+    chain_, frontier = sealed_chain(), trees.Frontier()
+    for block in chain_.producer.blocks[: i - 1]:
+        frontier.append(trees.leaf_hash(block.hash))
+    hashes = {block.header.number: block.hash for block in chain_.producer.blocks}
+    return Ancestry(chain_.config, chain_.producer.blocks[i - 1].header, frontier, hashes.get)
+
+
+@pytest.mark.parametrize("i", [1, 2, 3])
+def test_declared_transactions_are_accepted_by_both(i: int) -> None:
+    block = sealed_chain().producer.blocks[i]
+    assert same_verdict(block, declared_ancestry(i)) is None
+    checked = check_block(block, declared_ancestry(i))
+    signed = [(t, k, txid) for t in range(len(block.leaves)) for k, txid in sorted(signed_makers(block, t).items())]
+    rows = [int(block.leaves.move_offsets()[t]) + k for t, k, _ in signed]
+    assert checked.makers.rows.tolist() == rows
+    assert checked.makers.txids.tobytes() == b"".join(txid for _, _, txid in signed)
+
+
+DECLARED_KINDS = ("number", "shown", "mask", "mask", "status", "header", "swap")
+
+
+def mutate_declared(block: Block, rng: random.Random) -> Block:
+    """What only declared transactions mind, changed: masks, signed fields, status, the block's number."""
+    moves, leaves, kind = copied(block.moves), copied(block.leaves), rng.choice(DECLARED_KINDS)
+    i, t = rng.randrange(len(moves)), rng.randrange(len(leaves))
+    if kind == "mask":
+        moves.mask[i] ^= rng.choice((1, 2, 4, 8, 16, 32, 63, 64, 128))
+    elif kind == "shown":
+        column = getattr(moves, rng.choice(("prev", "next", "slot")))
+        column[i, 31] ^= 1
+    elif kind == "number":
+        moves.number[i] = rng.randrange(30)
+    elif kind == "status":
+        leaves.status[t] ^= 1
+    elif kind == "swap":
+        moves.mask[i] = moves.mask[rng.randrange(len(moves))]
+    else:
+        return replace(block, header=replace(block.header, number=rng.choice((4, 9, 10))))
+    return replace(block, moves=moves, leaves=leaves)
+
+
+@pytest.mark.parametrize("few", [kernels.FEW, 0])
+def test_invalid_declared_transactions_get_the_plain_verdict(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "FEW", few)
+    rng, chain_, seen = random.Random(few), sealed_chain(), set()
+    for _ in range(4000 if is_nightly() else 200):
+        i = rng.choice((1, 3, 3))
+        block = chain_.producer.blocks[i]
+        for _ in range(rng.choice((1, 1, 2))):
+            block = mutate_declared(block, rng) if rng.random() < 0.5 else mutate(block, rng, chain_.config)
+        verdict = same_verdict(block, declared_ancestry(i))
+        seen.add(verdict["rule"] if verdict else None)
+    assert seen >= {"S1", "S2", "S3", "S4", "B3", "M2", "M4", "M5", None}
 
 
 def filled(chain_: Chain, transfer: Transfer) -> tuple[Block, list[Move], Ancestry]:

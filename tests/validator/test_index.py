@@ -11,6 +11,7 @@ import pytest
 from manaflow.errors import Failure, Rule, StorageFailure, Verdict
 from manaflow.moves.columns import Moves
 from manaflow.moves.marks import ZERO20, ZERO32, Mark, Move
+from manaflow.validator.netting import SignedMakers
 from manaflow.validator.store import Table, number_key
 from tests.validator.blocks import REFERENCE, State, Transactions, consume, first_touch, place, reference, word
 from tests.validator.model import Model
@@ -195,6 +196,66 @@ def test_makers_in_batches(state: State) -> None:
         matches = state.index.makers_match(txn, numbers, txids)
         assert state.index.makers_match(txn, numbers[:0], txids[:0]).tolist() == []
     assert matches.tolist() == [made.get(number) == txid for number, txid in pairs]
+
+
+ONE, TWO, THREE = (bytes([k]) * 32 for k in (1, 2, 3))
+
+
+def checked(state: State, block: Transactions, makers: dict[int, bytes]) -> tuple[Rule, int, int] | None:
+    """The verdict on a block of transactions ONE, TWO, ..., of which some rows say who made the cell."""
+    moves = Moves.of(move for moves in block for move in moves)
+    offsets = np.cumsum([0, *(len(moves) for moves in block)]).astype(np.int64)
+    txids = np.frombuffer(b"".join(bytes([k]) * 32 for k in range(1, len(block) + 1)), np.uint8).reshape(-1, 32)
+    with state.store.read() as txn:
+        try:
+            state.index.check(txn, moves, offsets, state.index.next_number, txids, SignedMakers.of(makers))
+        except Verdict as verdict:
+            assert verdict.transaction is not None
+            assert verdict.move is not None
+            return verdict.rule, verdict.transaction, verdict.move
+    return None
+
+
+def test_v1_the_maker_that_a_signer_fixed(tmp_path: Path) -> None:
+    """Cells 1 and 2 are ONE's, 3 is TWO's; the block makes 4 in ONE, and nothing ever touched D."""
+    state = State(tmp_path)
+    state.apply(GENESIS, [ONE, TWO])
+    block = [
+        [consume(1, A, word(10), word(11)), reference(2, B, word(20))],
+        [reference(0, D, ZERO32), reference(3, C, word(30)), reference(4, A, word(11))],
+    ]
+    right = {0: ONE, 1: ONE, 2: ZERO32, 3: TWO, 4: ONE}
+    assert checked(state, block, right) is None
+    places = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    for row, place_ in enumerate(places):
+        for wrong in {ONE, TWO, THREE, ZERO32} - {right[row]}:
+            assert checked(state, block, {row: wrong}) == (Rule.V1, *place_)
+            assert checked(state, block, {**right, row: wrong}) == (Rule.V1, *place_)
+    state.close()
+
+
+def test_a_wrong_maker_comes_before_a_conflict_but_not_before_a_cell_that_was_spent(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.apply(GENESIS, [ONE, TWO])
+    state.apply([[consume(1, A, word(10), word(11))]], [THREE])
+    spent = [[consume(1, A, word(10), word(12))]]
+    assert checked(state, spent, {0: TWO}) == checked(state, spent, {}) == (Rule.V2, 0, 0)
+    twice = [[consume(2, B, word(20), word(21))], [consume(2, B, word(20), word(22))]]
+    inside = [*twice[:1], [consume(5, B, word(21), word(22))], [consume(5, B, word(21), word(23))]]
+    virgin = [[first_touch(D, word(1))], [first_touch(D, word(2))]]
+    unborn = [[], [reference(9, B, word(20))]]
+    for block, row, rule in ((twice, 1, Rule.V2), (inside, 2, Rule.V2), (virgin, 1, Rule.V4), (unborn, 0, Rule.V1)):
+        last = len(block) - 1
+        assert checked(state, block, {}) == (rule, last, 0)
+        assert checked(state, block, {row: THREE}) == (Rule.V1, last, 0)
+    assert checked(state, [[first_touch(A, word(1))]], {0: ONE}) == (Rule.V1, 0, 0)
+    state.close()
+
+
+def test_makers_need_the_txids_of_the_block(state: State) -> None:
+    moves, makers = Moves.of([reference(1, A, word(10))]), SignedMakers.of({0: ONE})
+    with state.store.read() as txn, pytest.raises(ValueError, match="txids"):
+        state.index.check(txn, moves, np.array([0, 1]), 4, None, makers)
 
 
 def test_a_lost_race_names_its_winner(state: State) -> None:
