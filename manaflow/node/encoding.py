@@ -117,11 +117,38 @@ class BlockTag:
         return cls(number=Quantity64.parse(number))
 
 
+class Addresses(tuple[bytes, ...]):
+    """One address or a list of them, as log filters have it; 20 bytes each."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """The addresses; ValueError."""
+        return cls(Address.parse(one) for one in (value if isinstance(value, list) else [value]))
+
+
+class Topics(tuple[tuple[bytes, ...] | None, ...]):
+    """For each place of a log's topics what may stand there, 32 bytes each; None: anything."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """From a list of topics, lists of alternatives, and nulls; a null among alternatives makes them anything."""
+        if not isinstance(value, list):
+            raise ValueError("topics must be an array")
+        return cls(_alternatives(place) for place in value)
+
+
+def _alternatives(value: Any) -> tuple[bytes, ...] | None:
+    listed = value if isinstance(value, list) else [value]
+    if not listed or None in listed:
+        return None
+    return tuple(Hash.parse(one) for one in listed)
+
+
 BLOCK_NAMES = frozenset({"latest", "earliest", "pending", "safe", "finalized"})
 LATEST = BlockTag(name="latest")
 
 PARSERS: dict[type, Callable[[Any], Any]] = {
-    kind: kind.parse for kind in (Quantity, Quantity64, Data, Address, Hash, StorageKey, BlockTag)
+    kind: kind.parse for kind in (Quantity, Quantity64, Data, Address, Hash, StorageKey, BlockTag, Addresses, Topics)
 }
 """How each declared type is read from JSON; msgspec asks `from_json` for the types that it does not know."""
 

@@ -83,6 +83,8 @@ class Limits:
     """Between pings of a WebSocket."""
     ping_timeout: float = 20.0
     """For the answer to a ping."""
+    close_timeout: float = 3.0
+    """For a WebSocket client's goodbye after ours."""
     shutdown_timeout: int = 10
     """For requests in flight when the server is told to end; then they are cancelled."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from manaflow.node.encoding import Address, BlockTag, Hash, data
+from manaflow.node.encoding import Addresses, BlockTag, Hash, Topics, data
 from manaflow.node.errors import invalid_params
 from manaflow.node.limits import Limits
 
@@ -29,9 +29,8 @@ class LogQuery(msgspec.Struct, rename="camel", frozen=True):
     to_block: BlockTag | None = None
     block_hash: Hash | None = None
     """One block; excludes the two above (EIP-234)."""
-    address: Address | list[Address] | None = None
-    topics: list[Hash | list[Hash | None] | None] | None = None
-    """By place: a topic, alternatives, or null for anything; a null among alternatives makes them anything."""
+    address: Addresses | None = None
+    topics: Topics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +68,28 @@ def log_filter(query: LogQuery, limits: Limits) -> LogFilter:
     """What a query asks of a log; named blocks and `block_hash` do not bound it. RpcError -32602 where geth refuses."""
     if query.block_hash is not None and (query.from_block is not None or query.to_block is not None):
         raise invalid_params("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
-    topics = query.topics or []
+    topics = query.topics or ()
     if len(topics) > MAX_TOPICS:
         raise invalid_params(f"exceed max topics: {len(topics)}, at most {MAX_TOPICS}")
     first = query.from_block.number if query.from_block else None
     last = query.to_block.number if query.to_block else None
     if first is not None and last is not None and first > last:
         raise invalid_params("invalid block range params")
-    alternatives = tuple(_alternatives(wanted, limits) for wanted in topics)
-    return LogFilter(_addresses(query.address, limits), alternatives, first, last)
+    return LogFilter(_addresses(query.address, limits), tuple(_place(wanted, limits) for wanted in topics), first, last)
 
 
-def _addresses(wanted: Address | list[Address] | None, limits: Limits) -> frozenset[str] | None:
+def _addresses(wanted: Addresses | None, limits: Limits) -> frozenset[str] | None:
     """None and an empty list: any address."""
-    if wanted is None or wanted == []:
+    if not wanted:
         return None
-    listed = wanted if isinstance(wanted, list) else [wanted]
-    if len(listed) > limits.max_filter_addresses:
-        raise invalid_params(f"exceed max addresses: {len(listed)}, at most {limits.max_filter_addresses}")
-    return frozenset(map(data, listed))
+    if len(wanted) > limits.max_filter_addresses:
+        raise invalid_params(f"exceed max addresses: {len(wanted)}, at most {limits.max_filter_addresses}")
+    return frozenset(map(data, wanted))
 
 
-def _alternatives(wanted: Hash | list[Hash | None] | None, limits: Limits) -> frozenset[str] | None:
+def _place(wanted: tuple[bytes, ...] | None, limits: Limits) -> frozenset[str] | None:
     if wanted is None:
         return None
-    listed = wanted if isinstance(wanted, list) else [wanted]
-    if len(listed) > limits.max_filter_topics:
-        raise invalid_params(f"exceed max topics per place: {len(listed)}, at most {limits.max_filter_topics}")
-    present = [topic for topic in listed if topic is not None]
-    return frozenset(map(data, present)) if present and len(present) == len(listed) else None
+    if len(wanted) > limits.max_filter_topics:
+        raise invalid_params(f"exceed max topics per place: {len(wanted)}, at most {limits.max_filter_topics}")
+    return frozenset(map(data, wanted))

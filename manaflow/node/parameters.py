@@ -38,6 +38,7 @@ class Signature:
                 raise TypeError(f"{method}: parameter {name} cannot be given by position")
             if name not in hints:
                 raise TypeError(f"{method}: parameter {name} has no annotation")
+            msgspec.json.Decoder(hints[name], dec_hook=from_json)  # TypeError for what msgspec cannot decode
             self.parameters.append(Parameter(hints[name], declared.default is declared.empty, declared.default))
         self.required = sum(parameter.required for parameter in self.parameters)
 

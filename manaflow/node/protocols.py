@@ -264,6 +264,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.gate, self.limits = config.gate, config.gate.limits
         self.bucket = TokenBucket(self.limits.rate, self.gate.clock)
         self._writing = Deadline(self.loop, self.cut)
+        self._is_cut = False
+        self.close_timeout = self.limits.close_timeout
         self.on_shutdown: Callable[[], None] | None = None
         """Set by the app: told to finish its work and close by itself."""
 
@@ -275,8 +277,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def cut(self, why: str) -> None:
         """End it at once, whatever waits to be sent."""
-        if not self.disconnected:
+        if not self._is_cut and not self.disconnected:
             self.gate.metrics.drop(why)
+        self._is_cut = True
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -296,6 +299,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         """Answer, unless the answers pile up."""
+        if self.transport.is_closing():
+            return
         if self.transport.get_write_buffer_size() > MAX_UNREAD_PONGS:
             self.cut("slow_reader")
         else:

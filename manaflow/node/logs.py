@@ -1,0 +1,19 @@
+"""How a node logs: one JSON object a line, or for people at a terminal. Called once, by the command that runs it."""
+
+from __future__ import annotations
+
+import structlog
+
+
+def configure_logging(*, as_json: bool) -> None:
+    """Time in UTC, level, event and its fields; tracebacks without the values of variables, which may be secret."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(processors=[*shared, last], cache_logger_on_first_use=False)

@@ -1,0 +1,231 @@
+"""Clients that mean harm: slow ones, greedy ones, and those that send what nobody should."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+from websockets.sync.client import connect
+
+from manaflow.node.limits import Limits
+from tests.node.served import UPGRADE, Served, frame, read_all, request, upgraded
+
+SUBSCRIBE = b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}'
+HEAD = {"hash": "0x" + "11" * 32, "extra": "x" * 10_000}
+
+
+def dropped(served: Served, why: str) -> float:
+    return served.metrics.registry.get_sample_value("manaflow_clients_dropped_total", {"why": why}) or 0.0
+
+
+def open_sockets(served: Served) -> float:
+    return served.metrics.registry.get_sample_value("manaflow_connections") or 0.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def sends_until_cut(raw: socket.socket, data: bytes, times: int, pause: float = 0.0) -> bool:
+    """Send the same again and again; True when the server puts an end to it."""
+    try:
+        for _ in range(times):
+            raw.sendall(data)
+            time.sleep(pause)
+    except OSError:
+        return True
+    return False
+
+
+def test_headers_that_never_end_are_cut_off_in_time() -> None:
+    """Slowloris: each byte in time, the whole never."""
+    with Served(Limits(header_timeout=0.5)) as served:
+        raw = served.socket()
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\n")
+        assert sends_until_cut(raw, b"X: y\r\n", times=200, pause=0.05)
+        assert dropped(served, "header_timeout") == 1
+
+
+@pytest.mark.parametrize("start", [b"", b"\r\n", b"POST"])
+def test_silence_after_connecting_is_cut_off(start: bytes) -> None:
+    with Served(Limits(header_timeout=0.3)) as served:
+        raw = served.socket()
+        raw.sendall(start)
+        assert read_all(raw) == b""
+
+
+def test_blank_lines_between_requests_do_not_keep_a_connection() -> None:
+    with Served(Limits(header_timeout=0.3, keep_alive_timeout=60)) as served:
+        raw = served.socket()
+        raw.sendall(request(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'))
+        assert b"0x1" in raw.recv(4096)
+        raw.sendall(b"\r\n")
+        assert read_all(raw) == b""
+
+
+def test_a_body_that_never_ends_is_cut_off() -> None:
+    with Served(Limits(body_timeout=0.5)) as served:
+        raw = served.socket()
+        raw.sendall(request(b"")[:-4].replace(b"Content-Length: 0", b"Content-Length: 1000") + b"\r\n\r\n{")
+        assert read_all(raw) == b""
+        assert dropped(served, "body_timeout") == 1
+
+
+def test_a_slow_but_honest_client_is_served() -> None:
+    with Served(Limits(header_timeout=5, body_timeout=5)) as served:
+        raw = served.socket()
+        for byte in request(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}', "Connection: close"):
+            raw.sendall(bytes([byte]))
+        assert b'"result":"0x1"' in read_all(raw)
+
+
+def test_an_idle_connection_is_closed() -> None:
+    with Served(Limits(keep_alive_timeout=1)) as served:
+        raw = served.socket()
+        raw.sendall(request(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'))
+        assert b"0x1" in read_all(raw)
+
+
+@pytest.mark.parametrize("endless", [b"POST /" + b"a" * 200_000, b"POST / HTTP/1.1\r\nX: " + b"a" * 200_000])
+def test_headers_without_end_are_refused(endless: bytes) -> None:
+    with Served() as served:
+        raw = served.socket()
+        assert sends_until_cut(raw, endless, times=1) or sends_until_cut(raw, b"a" * 10_000, times=100, pause=0.01)
+        assert served.is_alive()
+        until(lambda: open_sockets(served) == 0)
+
+
+def test_trailers_without_end_are_cut_off() -> None:
+    """Headers after a chunked body are kept by the parser: they count as its body."""
+    with Served(Limits(max_body_bytes=10_000)) as served:
+        raw = served.socket()
+        head = request(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        raw.sendall(head + b"1\r\n{\r\n0\r\n")
+        assert sends_until_cut(raw, b"X-Trailer: %b\r\n" % (b"y" * 1000), times=1000, pause=0.001)
+        assert served.is_alive()
+
+
+def test_connections_are_bounded_and_come_back() -> None:
+    with Served(Limits(max_connections=3)) as served:
+        crowd = [served.socket() for _ in range(3)]
+        until(lambda: open_sockets(served) == 3)
+        assert read_all(served.socket()).startswith(b"HTTP/1.1 503")
+        for raw in crowd:
+            raw.close()
+        until(lambda: open_sockets(served) == 0)
+        assert served.is_alive()
+
+
+def test_websockets_count_as_connections() -> None:
+    with Served(Limits(max_connections=2)) as served:
+        crowd = [upgraded(served) for _ in range(2)]
+        assert read_all(served.socket()).startswith(b"HTTP/1.1 503")
+        crowd.pop().close()
+        until(lambda: open_sockets(served) == 1)
+        assert served.is_alive()
+
+
+def test_a_slow_reader_is_cut_off_and_others_hear_everything() -> None:
+    with Served(Limits(max_queued_bytes=1 << 20)) as served, connect(served.ws_url) as healthy:
+        healthy.send(SUBSCRIBE)
+        healthy.recv(timeout=10)
+        slow = upgraded(served, receive_buffer=4096)
+        slow.sendall(frame(SUBSCRIBE))
+        until(lambda: served.run(served.hub.count) == 2)
+        for number in range(1000):
+            served.publish("newHeads", {**HEAD, "number": number})
+            assert json.loads(healthy.recv(timeout=10))["params"]["result"]["number"] == number
+        assert dropped(served, "slow_reader") == 1
+        assert served.run(served.hub.count) == 1
+        until(lambda: open_sockets(served) == 1)
+
+
+def test_all_slow_readers_together_are_bounded_and_the_healthy_stay() -> None:
+    """The common memory runs out long before any single queue is full: the slowest go first."""
+    limits = Limits(max_queued_bytes=64 << 20, max_buffered_bytes=2 << 20)
+    with Served(limits) as served, connect(served.ws_url) as healthy:
+        healthy.send(SUBSCRIBE)
+        healthy.recv(timeout=10)
+        slow = [upgraded(served, receive_buffer=4096) for _ in range(5)]
+        for raw in slow:
+            raw.sendall(frame(SUBSCRIBE))
+        until(lambda: served.run(served.hub.count) == 6)
+        for number in range(600):
+            served.publish("newHeads", {**HEAD, "number": number})
+            assert json.loads(healthy.recv(timeout=10))["params"]["result"]["number"] == number
+        assert dropped(served, "slow_reader") >= 3
+
+
+def test_a_reader_that_stops_is_cut_off_after_the_deadline() -> None:
+    """Its queue has room left; its socket has not moved."""
+    with Served(Limits(write_timeout=0.5)) as served:
+        slow = upgraded(served, receive_buffer=4096)
+        slow.sendall(frame(b'{"jsonrpc":"2.0","id":1,"method":"t_large","params":[10000000]}'))
+        until(lambda: dropped(served, "write_timeout") == 1)
+        until(lambda: open_sockets(served) == 0)
+
+
+@pytest.mark.parametrize("headers", [(), ("Connection: close",)])
+def test_an_answer_that_nobody_reads_is_given_up(headers: tuple[str, ...]) -> None:
+    with Served(Limits(write_timeout=0.5)) as served:
+        raw = served.socket(receive_buffer=4096)
+        raw.sendall(request(b'{"jsonrpc":"2.0","id":1,"method":"t_large","params":[10000000]}', *headers))
+        until(lambda: dropped(served, "write_timeout") == 1)
+        until(lambda: open_sockets(served) == 0)
+
+
+def test_pings_without_reading_are_cut_off() -> None:
+    with Served() as served:
+        raw = upgraded(served, receive_buffer=4096)
+        assert sends_until_cut(raw, frame(b"p" * 125, opcode=9) * 500, times=1000)
+        assert dropped(served, "slow_reader") == 1
+
+
+def test_a_socket_that_answers_no_ping_goes() -> None:
+    with Served(Limits(ping_interval=0.2, ping_timeout=0.2, write_timeout=0.2)) as served:
+        raw = upgraded(served)
+        assert read_all(raw)  # pings and a goodbye
+        until(lambda: open_sockets(served) == 0)
+
+
+@pytest.mark.parametrize("shape", [b"[", b'{"a":', b'[{"a":'])
+def test_a_million_brackets(shape: bytes) -> None:
+    with Served() as served:
+        answer = served.post(shape * (1_000_000 // len(shape)))
+        assert answer.json()["error"]["code"] in (-32700, -32005)
+        assert served.is_alive()
+
+
+def test_a_giant_batch() -> None:
+    with Served() as served:
+        call = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
+        assert len(served.post(b"[" + b",".join([call] * 1000) + b"]").json()) == 1000
+        assert served.post(b"[" + b",".join([call] * 1001) + b"]").json()["error"]["code"] == -32005
+        assert served.post(b"[" + b",".join([b"{}"] * 3_000_000) + b"]").json()["error"]["code"] == -32005
+        assert served.is_alive()
+
+
+def test_answers_of_a_batch_are_bounded_together() -> None:
+    with Served(Limits(max_response_bytes=10_000)) as served:
+        calls = [{"jsonrpc": "2.0", "id": i, "method": "t_large", "params": [4000]} for i in range(5)]
+        answer = served.post(json.dumps(calls).encode())
+        assert ["result" in one for one in answer.json()] == [True, True, False, False, False]
+        assert answer.json()[4]["error"]["code"] == -32005
+
+
+def test_a_websocket_client_that_vanishes_leaves_nothing() -> None:
+    with Served() as served:
+        for _ in range(20):
+            raw = served.socket()
+            raw.sendall(UPGRADE)
+            raw.recv(4096)
+            raw.sendall(frame(SUBSCRIBE) + frame(b'{"jsonrpc":"2.0","id":1,"method":"t_sleep","params":[30]}'))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            raw.close()
+        until(lambda: open_sockets(served) == 0 and served.run(served.hub.count) == 0)
