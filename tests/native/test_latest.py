@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -156,8 +158,8 @@ def test_what_a_source_raises_comes_out_and_nothing_has_changed(broken: str, ski
 
 
 @pytest.mark.parametrize("answer", [b"", bytes(31), bytes(33), 5, "0" * 32])
-def test_an_answer_that_is_no_value_is_an_error(answer: object) -> None:
-    world = World(lambda key: answer)  # type: ignore[arg-type, return-value]
+def test_an_answer_that_is_no_value_is_an_error(answer: Any) -> None:
+    world = World(lambda key: answer)
     with pytest.raises((ValueError, TypeError)):
         world.get(ord("s"), CONTRACT, word(0))
 
@@ -179,6 +181,17 @@ def test_a_source_that_uses_its_own_world_is_refused() -> None:
     world = World(lambda key: world.get(key[0], key[1:21], key[21:]))
     with pytest.raises(RuntimeError):
         world.get(ord("b"), RICH, word(0))
+
+
+def test_a_world_and_the_owner_of_its_source_are_freed_together() -> None:
+    class Owner(State):
+        def __init__(self) -> None:
+            super().__init__({}, COUNTING)
+            self.own = self.world()
+
+    owner = weakref.ref(Owner())
+    gc.collect()
+    assert owner() is None
 
 
 # ---- steps that are refused ----
