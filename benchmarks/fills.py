@@ -37,7 +37,7 @@ from manaflow.evm.executor import Environment
 from manaflow.evm.native import fill_steps, native_environment
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
-from manaflow.rules.config import PRAGUE_BLOBS, Fork
+from manaflow.rules.config import PRAGUE_BLOBS, Fork, Profile
 
 CONTRACTS: Final = json.loads((Path(__file__).parent / "contracts" / "contracts.json").read_text())
 TOKEN_CODE, POOL_CODE, PAIR_CODE = (bytes.fromhex(CONTRACTS[name]) for name in ("Token", "Pool", "Pair"))
@@ -58,7 +58,7 @@ ENVIRONMENT: Final = Environment(
     excess_blob_gas=0,
     blob_base_fee=1,
     blobs=PRAGUE_BLOBS,
-    credits_coinbase=False,
+    profile=Profile.MANAFLOW,
 )
 
 

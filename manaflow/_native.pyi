@@ -57,8 +57,8 @@ class Codes:
 class Environment:
     """What an execution sees of its block: the fields of manaflow.evm.executor.Environment.
 
-    `fork` is a number of manaflow.rules.config.Fork; `max_blobs` and `update_fraction` are 0 before Cancun.
-    Raises ValueError for an unknown fork, OverflowError where a number does not fit 64 bits (blob_base_fee: 128).
+    `fork` and `profile` are numbers of manaflow.rules.config; `max_blobs` and `update_fraction` are 0 before Cancun.
+    Raises ValueError for an unknown fork or profile, OverflowError where a number does not fit 64 bits (blob_base_fee: 128).
     """
 
     def __new__(
@@ -75,7 +75,7 @@ class Environment:
         blob_base_fee: int,
         max_blobs: int,
         update_fraction: int,
-        credits_coinbase: bool,
+        profile: int,
     ) -> Environment: ...
 
 @final
@@ -89,6 +89,10 @@ class Execution:
     @property
     def gas_used(self) -> int:
         """After refunds; 0 for a system call."""
+
+    @property
+    def code_bytes(self) -> int:
+        """Of the distinct codes that it used and that stood in cells before (X5)."""
 
     @property
     def logs(self) -> list[tuple[bytes, list[bytes], bytes]]:

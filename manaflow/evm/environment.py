@@ -7,7 +7,7 @@ from typing import Final
 from manaflow.evm.executor import Environment, SystemCall
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
-from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.config import ChainConfig
 from manaflow.rules.fees import blob_base_fee
 
 SYSTEM_ADDRESS: Final = bytes.fromhex("fffffffffffffffffffffffffffffffffffffffe")
@@ -39,7 +39,7 @@ def environment_of(header: Header, config: ChainConfig) -> Environment:
         excess_blob_gas=header.excess_blob_gas,
         blob_base_fee=blob_base_fee(header.excess_blob_gas, blobs.update_fraction) if blobs else 0,
         blobs=blobs,
-        credits_coinbase=config.profile == Profile.ETHEREUM,
+        profile=config.profile,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import Location
 from manaflow.moves.transactions import EthereumTransaction
-from manaflow.rules.config import BlobParameters, Fork
+from manaflow.rules.config import BlobParameters, Fork, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,12 @@ class Environment:
     blob_base_fee: int
     """Wei per blob gas; 0 before Cancun."""
     blobs: BlobParameters | None
-    credits_coinbase: bool
-    """Profile `ethereum`: the tip is paid to the coinbase by each transaction."""
+    profile: Profile
+
+    @property
+    def credits_coinbase(self) -> bool:
+        """Profile `ethereum`: the tip is paid to the coinbase by each transaction."""
+        return self.profile == Profile.ETHEREUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Execution:
     """Sorted by (mark, addr, slot), each location once."""
     codes: Mapping[bytes, bytes]
     """Code bytes that the execution made live, by hash."""
+    code_bytes: int
+    """Bytes of the distinct codes that stood in its cells before and that it used (C of the access table; X5)."""
 
 
 class Executor(Protocol):
@@ -106,6 +112,7 @@ class Executor(Protocol):
         """Run the job.
 
         Raises Undeclared at the first use of a location that job.cells does not name, Verdict(X0) if the transaction is
-        invalid, and Failure if a code is missing from job.codes.
+        invalid, Verdict(X5) for its gas limit, or at the first code that is too much, and Failure if a code is missing
+        from job.codes.
         """
         ...

@@ -15,7 +15,7 @@ from manaflow.errors import Undeclared
 from manaflow.evm.calls import Call
 from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.executor import Environment, Execution, Job, Log, SystemCall, Use
-from manaflow.evm.validity import check_x0
+from manaflow.evm.validity import check_limits, check_x0
 from manaflow.moves.columns import I64, U8, Leaves, Moves
 from manaflow.moves.marks import Location, Mark
 
@@ -33,6 +33,7 @@ class RevmExecutor:
 
     def execute(self, job: Job) -> Execution:
         """See Executor. `job.cells` may also be a mapping that answers more locations than it lists."""
+        check_limits(job)
         check_x0(job)
         cells = dict(job.cells)
         while True:
@@ -59,7 +60,8 @@ class RevmExecutor:
             self._codes_of(cells, job.codes),
         )
         logs = (Log(address, tuple(topics), data) for address, topics, data in execution.logs)
-        return Execution(execution.status, execution.gas_used, tuple(logs), uses_of(execution), execution.codes)
+        status, gas_used, codes = execution.status, execution.gas_used, execution.codes
+        return Execution(status, gas_used, tuple(logs), uses_of(execution), codes, execution.code_bytes)
 
     def _codes_of(self, cells: Mapping[Location, bytes], codes: Mapping[bytes, bytes]) -> Codes:
         """The native cache, with the codes of these cells as far as `codes` has them."""
@@ -162,7 +164,7 @@ def native_environment(environment: Environment) -> _native.Environment:
         environment.blob_base_fee,
         blobs.maximum if blobs else 0,
         blobs.update_fraction if blobs else 0,
-        environment.credits_coinbase,
+        environment.profile,
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from manaflow.errors import Failure, Rule, Undeclared, Verdict
-from manaflow.evm.executor import Job
+from manaflow.evm.executor import Job, SystemCall
 from manaflow.moves.marks import MAX_NONCE, ZERO32, Mark
 from manaflow.moves.transactions import DECLARED_TYPE, GAS_PER_BLOB, DeclaredTransaction, EthereumTransaction
 from manaflow.rules.config import Fork
+from manaflow.rules.execution import check_x5_gas
 
 GAS_TRANSACTION: Final = 21_000
 GAS_CREATE: Final = 32_000
@@ -51,6 +52,12 @@ _FIRST_FORK: Final = {
 DELEGATION: Final = bytes.fromhex("ef0100")
 DELEGATION_BYTES: Final = 23
 """A delegation is 0xef0100 and an address (EIP-7702)."""
+
+
+def check_limits(job: Job) -> None:
+    """X5's bound on the gas limit, before anything else is asked of the job. A system call is the rules' own."""
+    if not isinstance(job.call, SystemCall):
+        check_x5_gas(job.environment.profile, job.call.gas_limit)
 
 
 def check_x0(job: Job) -> None:

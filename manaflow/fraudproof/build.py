@@ -39,14 +39,14 @@ from manaflow.rules.moves import value_of
 
 Seat = tuple[int, int]
 """(transaction in the block, move in the transaction)."""
-_NEEDS_CODES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+_NEEDS_CODES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4, Rule.X5})
 _NEEDS_ENVELOPE: Final = _NEEDS_CODES | {Rule.M3, Rule.M6, Rule.S1, Rule.S2, Rule.S3, Rule.S4}
 
 
 def prove_execution(
     rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes]
 ) -> Proof:
-    """X0 to X4: a transaction (or system call) whose execution is not what it declares.
+    """X0 to X5: a transaction (or system call) whose execution is not what it declares.
 
     codes: code bytes by hash; those that the transaction's `c` moves name go into the proof, and so do the block's own.
     """
@@ -61,7 +61,7 @@ def prove_s1(block: Block, config: ChainConfig, transaction: int) -> Proof:
 def prove_transaction(
     rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes] | None = None
 ) -> Proof:
-    """Any rule that one whole transaction shows broken: M1 to M6, S1 to S4, B8, X0 to X4."""
+    """Any rule that one whole transaction shows broken: M1 to M6, S1 to S4, B8, X0 to X5."""
     moves = _moves_of(block, transaction)
     used = _codes_of(block, moves, codes or {}) if rule in _NEEDS_CODES else ()
     envelope = _envelope_of(block, transaction) if rule in _NEEDS_ENVELOPE else b""

@@ -381,5 +381,6 @@ BUILDERS: Final[Mapping[Rule, Builder]] = {
     Rule.X2: _transaction,
     Rule.X3: _transaction,
     Rule.X4: _transaction,
+    Rule.X5: _transaction,
 }
 """From a broken rule to what proves it. B1 is not found in blocks that decode: build_bytes proves it from the bytes."""

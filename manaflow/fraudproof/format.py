@@ -2,7 +2,7 @@
 
     file        = "MANAPROOF" | version:1 | rlp([rule, config, head, header, signature, evidence]), or equivocation
     head        = [] if the accused block is the trusted head, else [the head's header, path of the accused hash]
-    evidence    = transaction (M1 to M6, S1 to S4, B8, X0 to X4), moves (V1 to V4) or maker (V1), parent (B2, B6),
+    evidence    = transaction (M1 to M6, S1 to S4, B8, X0 to X5), moves (V1 to V4) or maker (V1), parent (B2, B6),
                   leaves (B3), codes (B4), hashes (B5) or bytes (B1)
     transaction = [leaf, envelope, moves, [code, ...], withdrawals]     what a rule does not need is empty; the leaf
                   is [] in B8 of a block without leaves
@@ -76,8 +76,8 @@ MAX_PATH: Final = 48
 MOVE_BYTES: Final = 126
 WITHDRAWAL_BYTES: Final = 44
 ANCESTOR_BYTES: Final = 40
-MAX_CODES: Final = 4096
-"""Codes of one proof."""
+MAX_CODES: Final = 8192
+"""Codes of one proof: more than the gas of X5 lets a transaction use (2,400 for an access and its listing)."""
 MAX_PREIMAGE: Final = 1 + LEAF_BYTES
 """Bytes of a tree's node: no leaf of ours is longer than a transaction's. In B1 only the file's length bounds them."""
 EQUIVOCATION: Final = 100
@@ -87,7 +87,7 @@ STEP_BYTES: Final = 33
 
 TRANSACTION_RULES: Final = frozenset({
     Rule.M1, Rule.M2, Rule.M3, Rule.M4, Rule.M5, Rule.M6, Rule.S1, Rule.S2, Rule.S3, Rule.S4, Rule.B8,
-    Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4,
+    Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4, Rule.X5,
 })  # fmt: skip
 """Rules that one whole transaction shows broken."""
 MOVES_RULES: Final = frozenset({Rule.V1, Rule.V2, Rule.V3, Rule.V4})

@@ -1,4 +1,4 @@
-"""M1 to M6, S, B8 and X0 to X4 from one whole transaction."""
+"""M1 to M6, S, B8 and X0 to X5 from one whole transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf, SystemKind, system_txid
 from manaflow.moves.marks import MAX_NONCE, Mark, Move
 from manaflow.moves.transactions import EthereumTransaction
-from manaflow.rules.execution import check_x2, check_x4
+from manaflow.rules.execution import check_x2, check_x4, check_x5_gas
 from manaflow.rules.fees import blob_base_fee
 from manaflow.rules.forks import precompiles
 from manaflow.rules.moves import (
@@ -44,7 +44,7 @@ from manaflow.rules.system import check_b8_empty, check_b8_place
 
 _TXID_OF_NOTHING: Final = keccak256(b"")
 """An envelope of no bytes, which breaks S1, is there and not missing."""
-_EXECUTION_RULES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+_EXECUTION_RULES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4, Rule.X5})
 
 
 def judge_transaction(
@@ -143,7 +143,7 @@ def _judge_execution(
     executor: Executor,
     max_gas: int,
 ) -> None:
-    """X0 to X4. Moves that cannot be a world break an M rule, or X2 in an ancestor: those are other proofs."""
+    """X0 to X5. Moves that cannot be a world break an M rule, or X2 in an ancestor: those are other proofs."""
     check_m1(moves)
     check_m2(moves)
     check_m4(moves)
@@ -158,6 +158,7 @@ def _judge_execution(
         _execute_call(executor, job, moves)
         return
     transaction, sender = _check_signed(accused, leaf, moves, envelope)
+    check_x5_gas(accused.config.profile, transaction.gas_limit)  # shown without executing anything
     left = accused.header.gas_limit - leaf.gas  # a limit above it breaks X0 before anything is executed
     if max_gas < transaction.gas_limit <= left:
         raise ProofRejected(f"a gas limit of {transaction.gas_limit}: this verifier executes at most {max_gas}")

@@ -1,13 +1,19 @@
-"""X2, X3 and X4: what is asked of an execution once it has run within its moves (docs/SPEC.md, section 7)."""
+"""X2 to X5: what is asked of an execution that runs within its moves (docs/SPEC.md, section 7)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.leaf import Outcome
 from manaflow.moves.marks import Location, Mask, Move
+from manaflow.rules.config import Profile
+
+MAX_GAS_LIMIT: Final = 2**24
+"""Of a transaction in profile `manaflow` (EIP-7825)."""
+MAX_CODE_BYTES: Final = 2**20
+"""Of the distinct codes that a transaction may use in profile `manaflow`."""
 
 
 class Used(Protocol):
@@ -66,6 +72,27 @@ def check_x4(moves: Sequence[Move], uses: Iterable[Used]) -> None:
         is_guard = move.is_reference and bool(move.mask & Mask.GUARD)
         if move.location not in used and not is_guard:
             raise Verdict(Rule.X4, "declared and not used, and no guard", move=i, actual=_named(move.location))
+
+
+def check_x5(profile: Profile, gas_limit: int, code_bytes: int) -> None:
+    """X5 (`manaflow`): a proof of the transaction's execution stays small, and cheap to verify.
+
+    code_bytes: of the distinct codes whose bytes the execution used and that stood in cells before it.
+    """
+    check_x5_gas(profile, gas_limit)
+    check_x5_code(profile, code_bytes)
+
+
+def check_x5_gas(profile: Profile, gas_limit: int) -> None:
+    """X5, the part that needs no execution."""
+    if profile == Profile.MANAFLOW and gas_limit > MAX_GAS_LIMIT:
+        raise Verdict(Rule.X5, f"a gas limit of more than {MAX_GAS_LIMIT}", actual=gas_limit)
+
+
+def check_x5_code(profile: Profile, code_bytes: int) -> None:
+    """X5, the part that an execution shows; executors stop by it at the first code that is too much."""
+    if profile == Profile.MANAFLOW and code_bytes > MAX_CODE_BYTES:
+        raise Verdict(Rule.X5, f"more than {MAX_CODE_BYTES} bytes of distinct code", actual=code_bytes)
 
 
 def _named(location: Location) -> str:

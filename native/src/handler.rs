@@ -56,12 +56,14 @@ impl Handler for Steps {
             return Err(InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit }.into());
         }
         context.chain.note(context.tx.caller, B | N | C).map_err(EVMError::Database)?;
-        if self.simulates {
-            deduct_fee(context)?;
+        let deducted: Result<(), Failed> = if self.simulates {
+            deduct_fee(context)
         } else {
-            pre_execution::validate_against_state_and_deduct_caller(&mut *context)?;
-        }
-        note_code(context, context.tx.caller).map(|_| ()).map_err(EVMError::Database)
+            pre_execution::validate_against_state_and_deduct_caller(&mut *context)
+        };
+        deducted?;
+        let caller = context.tx.caller;
+        note_code(context, caller).map(|_| ()).map_err(EVMError::Database)
     }
 
     /// revm's loop over the authorizations loads whole accounts; this one is EIP-7702's, field by field.

@@ -3,8 +3,8 @@ use revm::primitives::{Address, AddressMap, B256, B256Map, KECCAK_EMPTY, U256};
 use revm::state::AccountInfo;
 
 use crate::cells::Location;
-use crate::faults::Fault;
 use crate::environment::Limits;
+use crate::faults::Fault;
 use crate::precompiles::PrecompileSet;
 use crate::rules;
 use crate::world::{self, B, C, N};

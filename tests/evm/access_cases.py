@@ -10,7 +10,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO20
 from manaflow.moves.signatures import CURVE_ORDER
 from manaflow.moves.transactions import AccessEntry
-from manaflow.rules.config import Fork
+from manaflow.rules.config import Fork, Profile
 from tests.evm.access_corners import CORNERS
 from tests.evm.crafting import (
     BASE,
@@ -52,7 +52,7 @@ SENDER_AND_TOP = [
     case("no tip", ["b sender", "c sender", "n sender", "c to"], max_priority_fee=0),
     case("no tip although offered", ["b sender", "c sender", "n sender", "c to"], max_fee=7),
     case("the profile does not credit", ["b sender", "c sender", "n sender", "c to"],
-         settings={"credits_coinbase": False}),
+         settings={"profile": Profile.MANAFLOW}),
     case("the coinbase sends", ["b sender", "c sender", "n sender", "c to"], settings={"coinbase": SENDER}),
     case("a precompile", OUT, to=NAMES["identity"]),
     case("a precompile with value", [*OUT, "b identity"], to=NAMES["identity"], value=1),

@@ -15,7 +15,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO20, ZERO32, Location
 from manaflow.moves.transactions import Authorization, EthereumTransaction
-from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, Fork
+from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, Fork, Profile
 
 ETHER = 10**18
 NUMBER = 1_000
@@ -167,7 +167,7 @@ def environment(fork: Fork = Fork.PRAGUE, **changes: Any) -> Environment:
     fields: dict[str, Any] = {
         "chain_id": CHAIN_ID, "fork": fork, "number": NUMBER, "timestamp": 1_700_000_000, "coinbase": COINBASE,
         "gas_limit": 30_000_000, "base_fee": 7, "prevrandao": b"\x22" * 32, "excess_blob_gas": 0,
-        "blob_base_fee": 1 if blobs else 0, "blobs": blobs, "credits_coinbase": True,
+        "blob_base_fee": 1 if blobs else 0, "blobs": blobs, "profile": Profile.ETHEREUM,
     }  # fmt: skip
     return Environment(**(fields | changes))
 

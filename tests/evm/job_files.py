@@ -14,7 +14,7 @@ from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
-from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, Fork
+from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, Fork, Profile
 from manaflow.rules.fees import blob_base_fee
 from tests.evm.crafting import Account
 from tests.evm.worlds import World, word
@@ -79,7 +79,7 @@ def environment_of(
     price = blob_base_fee(excess_blob_gas, blobs.update_fraction) if blobs else 0
     return Environment(
         fork=fork, coinbase=coinbase, excess_blob_gas=excess_blob_gas, blobs=blobs, blob_base_fee=price,
-        credits_coinbase=credits_coinbase, **settings,
+        profile=Profile.ETHEREUM if credits_coinbase else Profile.MANAFLOW, **settings,
     )  # fmt: skip
 
 

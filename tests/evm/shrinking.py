@@ -9,6 +9,7 @@ from dataclasses import replace
 from manaflow.evm.executor import Job, SystemCall
 from manaflow.evm.validity import floor_gas, intrinsic_gas
 from manaflow.moves.transactions import EthereumTransaction
+from manaflow.rules.config import Profile
 from tests.evm.crafting import Account
 from tests.evm.job_files import accounts_of, to_json, world_of
 
@@ -31,7 +32,7 @@ def simplifications(job: Job) -> Iterator[Job]:
     if not isinstance(job.call, SystemCall):
         yield from (replace(job, call=call) for call in _plainer(job, job.call))
     if job.environment.credits_coinbase:
-        yield replace(job, environment=replace(job.environment, credits_coinbase=False))
+        yield replace(job, environment=replace(job.environment, profile=Profile.MANAFLOW))
     yield from _less_code(job)
 
 

@@ -24,5 +24,5 @@ def test_logs_are_hashed_in_order() -> None:
 
 
 def test_outcome_of_an_execution() -> None:
-    outcome = outcome_of(Execution(1, 30_000, (LOG,), (), {}))
+    outcome = outcome_of(Execution(1, 30_000, (LOG,), (), {}, 0))
     assert (outcome.status, outcome.gas_used, outcome.logs_hash) == (1, 30_000, logs_hash([LOG]))

@@ -17,6 +17,7 @@ from manaflow.evm.executor import Environment, Execution, Executor, Job
 from manaflow.evm.logs import logs_hash
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.marks import ZERO32, Location, Mark
+from manaflow.rules.config import Profile
 from manaflow.rules.fees import blob_base_fee
 from tests.conformance.cases import shared_cases
 from tests.conftest import is_nightly
@@ -60,7 +61,7 @@ def environment_of(case: StateTest) -> Environment:
         excess_blob_gas=block.excess_blob_gas,
         blob_base_fee=blob_base_fee(block.excess_blob_gas, blobs.update_fraction),
         blobs=blobs,
-        credits_coinbase=True,
+        profile=Profile.ETHEREUM,
     )
 
 

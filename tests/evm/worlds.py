@@ -13,7 +13,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
 from manaflow.moves.transactions import EthereumTransaction
-from manaflow.rules.config import CANCUN_BLOBS, NETWORK_FORKS, PRAGUE_BLOBS, Fork
+from manaflow.rules.config import CANCUN_BLOBS, NETWORK_FORKS, PRAGUE_BLOBS, Fork, Profile
 from manaflow.rules.fees import blob_base_fee
 
 
@@ -75,7 +75,7 @@ def environment_of_block(block: EthereumBlock) -> Environment:
         excess_blob_gas=block.excess_blob_gas,
         blob_base_fee=blob_base_fee(block.excess_blob_gas, blobs.update_fraction) if blobs else 0,
         blobs=blobs,
-        credits_coinbase=True,
+        profile=Profile.ETHEREUM,
     )
 
 

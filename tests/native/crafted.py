@@ -15,7 +15,7 @@ BLOB_HASH = b"\1" + bytes(31)
 
 
 def environment(fork: int = 3, gas_limit: int = 30_000_000) -> Environment:
-    return Environment(1, fork, 100, 1_000, b"\xfe" * 20, gas_limit, 7, ZERO32, 0, 1, 9, 5007716, True)
+    return Environment(1, fork, 100, 1_000, b"\xfe" * 20, gas_limit, 7, ZERO32, 0, 1, 9, 5007716, 0)
 
 
 def word(value: int) -> bytes:

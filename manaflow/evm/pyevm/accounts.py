@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from eth.abc import AccountDatabaseAPI
 
-from manaflow.errors import Failure, ManaflowError, Undeclared, Unsupported
+from manaflow.errors import Failure, ManaflowError, Undeclared, Unsupported, Verdict
 from manaflow.evm.executor import Use
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO20, ZERO32, Location, Mark
@@ -37,10 +37,21 @@ class CellAccounts(AccountDatabaseAPI):
     """
 
     def __init__(
-        self, cells: Mapping[Location, bytes], codes: Mapping[bytes, bytes], precompiles: frozenset[bytes]
+        self,
+        cells: Mapping[Location, bytes],
+        codes: Mapping[bytes, bytes],
+        precompiles: frozenset[bytes],
+        check_code_bytes: Callable[[int], None],
     ) -> None:
-        """`precompiles`: addresses whose c and n are 0 by rule and never cells."""
+        """`precompiles`: addresses whose c and n are 0 by rule and never cells.
+
+        `check_code_bytes` raises Verdict(X5) if the codes used so far are too much.
+        """
         self._cells, self._codes, self._precompiles = cells, codes, precompiles
+        self._check_code_bytes = check_code_bytes
+        self._used_codes: set[int] = set()
+        self.code_bytes = 0
+        """Of the distinct codes that were used and that stood in cells before (X5)."""
         self._made: dict[bytes, bytes] = {}
         self._found: dict[Location, int] = {}
         self._now: dict[Location, int] = {}
@@ -143,7 +154,20 @@ class CellAccounts(AccountDatabaseAPI):
             code = self._codes.get(code_hash)
         if code is None:
             raise Stop(Failure(f"the code 0x{code_hash.hex()} of 0x{address.hex()} is missing"))
+        if self._found[(Mark.CODE, address, ZERO32)] == value:
+            self._count(value, len(code))
         return code
+
+    def _count(self, code_hash: int, size: int) -> None:
+        """X5: a code that was there before, each distinct one once."""
+        if code_hash in self._used_codes:
+            return
+        self._used_codes.add(code_hash)
+        self.code_bytes += size
+        try:
+            self._check_code_bytes(self.code_bytes)
+        except Verdict as verdict:
+            raise Stop(verdict) from None
 
     def set_code(self, address: bytes, code: bytes) -> None:
         """A use of c; `code` is not empty."""

@@ -14,7 +14,7 @@ from manaflow.evm.environment import SYSTEM_GAS
 from manaflow.evm.executor import Execution, Job, Log, SystemCall
 from manaflow.evm.pyevm.accounts import Stop
 from manaflow.evm.pyevm.state import state_of
-from manaflow.evm.validity import DELEGATION, check_x0, floor_gas, intrinsic_gas, is_delegation
+from manaflow.evm.validity import DELEGATION, check_limits, check_x0, floor_gas, intrinsic_gas, is_delegation
 from manaflow.moves.envelopes import recover_authority
 from manaflow.moves.marks import MAX_NONCE, ZERO20
 from manaflow.moves.transactions import Authorization, EthereumTransaction
@@ -32,7 +32,8 @@ class PyEvmExecutor:
     name = "pyevm"
 
     def execute(self, job: Job) -> Execution:
-        """Run the job. Raises Undeclared, Verdict(X0), Failure (see Executor), and Unsupported."""
+        """Run the job. Raises Undeclared, Verdict (X0, X5), Failure (see Executor), and Unsupported."""
+        check_limits(job)
         check_x0(job)
         state = state_of(job)
         try:
@@ -44,7 +45,9 @@ class PyEvmExecutor:
             raise stop.error from None
         logs = () if isinstance(job.call, SystemCall) else _logs(computation)
         accounts = state.accounts
-        return Execution(int(computation.is_success), gas_used, logs, accounts.uses(), accounts.live_codes())
+        return Execution(
+            int(computation.is_success), gas_used, logs, accounts.uses(), accounts.live_codes(), accounts.code_bytes
+        )
 
 
 def _run_system_call(state: Any, job: Job, call: SystemCall) -> ComputationAPI:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
@@ -16,11 +17,12 @@ from eth.vm.forks.prague.state import PragueState
 from eth.vm.forks.shanghai.state import ShanghaiState
 
 from manaflow.errors import Unsupported
-from manaflow.evm.executor import Environment, Job
+from manaflow.evm.executor import Environment, Job, SystemCall
 from manaflow.evm.pyevm.accounts import CellAccounts
 from manaflow.evm.pyevm.opcodes import overrides
 from manaflow.evm.pyevm.precompiles import modexp, point_evaluation
 from manaflow.rules.config import Fork
+from manaflow.rules.execution import check_x5_code
 
 BLOCKHASH_WINDOW: Final = 256
 CODES_KEPT: Final = 512
@@ -90,7 +92,7 @@ class CellState:
         self.environment: Environment = job.environment
         self.execution_context = _context(job.environment)
         precompiles = frozenset(self.computation_class.get_precompiles())
-        self._account_db = CellAccounts(job.cells, job.codes, precompiles)
+        self._account_db = CellAccounts(job.cells, job.codes, precompiles, _limit_on_codes(job))
 
     @property
     def accounts(self) -> CellAccounts:
@@ -111,6 +113,13 @@ class CellState:
     def mark_created(self, address: bytes) -> None:
         """See CellAccounts."""
         self._account_db.mark_created(address)
+
+
+def _limit_on_codes(job: Job) -> Callable[[int], None]:
+    """X5 binds signed transactions; a system call is the rules' own."""
+    if isinstance(job.call, SystemCall):
+        return lambda code_bytes: None
+    return functools.partial(check_x5_code, job.environment.profile)
 
 
 def _context(environment: Environment) -> ExecutionContext:

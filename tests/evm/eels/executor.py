@@ -55,7 +55,7 @@ class EelsExecutor:
             raise Verdict(Rule.X0, answer["refused"])
         logs = (Log(raw(address), tuple(map(raw, topics)), raw(data)) for address, topics, data in answer["logs"])
         uses, codes = _uses(job, answer)
-        return Execution(answer["status"], answer["gas_used"], tuple(logs), uses, codes)
+        return Execution(answer["status"], answer["gas_used"], tuple(logs), uses, codes, code_bytes=0)  # nobody asks
 
     def _ask(self, job: Job) -> dict[str, Any]:
         assert self._process.stdin

@@ -10,6 +10,7 @@ import pytest
 
 from manaflow.errors import Verdict
 from manaflow.evm.executor import Execution, Executor, Job
+from manaflow.rules.config import Profile
 from tests.conftest import is_nightly
 from tests.evm import random_jobs
 from tests.evm.access_cases import CASES
@@ -31,7 +32,7 @@ STORAGE_OF_NEW = "slots of a new account are 0 whatever is said"
 
 def credited(job: Job) -> Job:
     """The job in profile `ethereum`, the only one that EELS knows."""
-    return replace(job, environment=replace(job.environment, credits_coinbase=True))
+    return replace(job, environment=replace(job.environment, profile=Profile.ETHEREUM))
 
 
 def agree(engine: Executor, eels: EelsExecutor, job: Job, what: str) -> None:
