@@ -18,7 +18,7 @@ import numpy as np
 from manaflow._native import Codes, Filled, World
 from manaflow.coordinator.credits import credit_step, credits_of
 from manaflow.coordinator.genesis import ancestors_of, genesis_block, header_before
-from manaflow.coordinator.inputs import BlockInputs
+from manaflow.coordinator.inputs import BlockInputs, open_header
 from manaflow.coordinator.latest import Latest, LatestCells, filled_moves
 from manaflow.coordinator.receipts import Receipt
 from manaflow.coordinator.seal import Body, seal
@@ -32,11 +32,11 @@ from manaflow.moves.block import Block
 from manaflow.moves.columns import Moves
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.hashing import Hashing
-from manaflow.moves.header import HEADER_VERSION, Header
+from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.moves.transactions import GAS_PER_BLOB, DeclaredTransaction
-from manaflow.moves.trees import EMPTY_ROOT, Frontier, leaf_hash
+from manaflow.moves.trees import Frontier, leaf_hash
 from manaflow.moves.wire import GenesisFile
 from manaflow.rules.bodies import HASH_WINDOW
 from manaflow.rules.config import ChainConfig, Profile
@@ -140,32 +140,7 @@ class Filler:
         self.config.entry_at(inputs.timestamp)
         if inputs.number != self.head.number + 1:
             raise Failure(f"block {inputs.number} does not follow block {self.head.number}")
-        opened = Header(
-            version=HEADER_VERSION,
-            config=self.config.hash,
-            number=inputs.number,
-            parent_hash=self.head.hash,
-            seen_parent_hash=inputs.seen_parent_hash,
-            coinbase=inputs.coinbase,
-            timestamp=inputs.timestamp,
-            gas_limit=inputs.gas_limit,
-            gas_used=0,
-            base_fee=inputs.base_fee,
-            prevrandao=inputs.prevrandao,
-            blob_gas_used=0,
-            excess_blob_gas=inputs.excess_blob_gas,
-            parent_beacon_root=inputs.parent_beacon_root,
-            extra_data=inputs.extra_data,
-            transactions_root=EMPTY_ROOT,
-            codes_root=EMPTY_ROOT,
-            withdrawals_root=EMPTY_ROOT,
-            history_root=self.history.root(),
-            first_cell=self.latest.next_number,
-            cells=0,
-            transactions=0,
-            codes=0,
-            fees=0,
-        )
+        opened = open_header(inputs, self.config, self.head, self.history.root(), self.latest.next_number)
         if self.config.profile == Profile.MANAFLOW:
             check_b2(self.head, opened, self.config)
             if inputs.withdrawals:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manaflow.moves.block import Withdrawal
-from manaflow.moves.header import Header
+from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.marks import ZERO32
+from manaflow.moves.trees import EMPTY_ROOT
+from manaflow.rules.config import ChainConfig
 from manaflow.rules.fees import next_base_fee
 
 
@@ -65,4 +67,34 @@ def manaflow_inputs(
         envelopes=envelopes,
         withdrawals=(),
         block_hashes=block_hashes,
+    )
+
+
+def open_header(inputs: BlockInputs, config: ChainConfig, head: Header, history_root: bytes, first_cell: int) -> Header:
+    """The header of a block on `head` before it is filled: its environment is fixed, roots and totals are zero."""
+    return Header(
+        version=HEADER_VERSION,
+        config=config.hash,
+        number=inputs.number,
+        parent_hash=head.hash,
+        seen_parent_hash=inputs.seen_parent_hash,
+        coinbase=inputs.coinbase,
+        timestamp=inputs.timestamp,
+        gas_limit=inputs.gas_limit,
+        gas_used=0,
+        base_fee=inputs.base_fee,
+        prevrandao=inputs.prevrandao,
+        blob_gas_used=0,
+        excess_blob_gas=inputs.excess_blob_gas,
+        parent_beacon_root=inputs.parent_beacon_root,
+        extra_data=inputs.extra_data,
+        transactions_root=EMPTY_ROOT,
+        codes_root=EMPTY_ROOT,
+        withdrawals_root=EMPTY_ROOT,
+        history_root=history_root,
+        first_cell=first_cell,
+        cells=0,
+        transactions=0,
+        codes=0,
+        fees=0,
     )

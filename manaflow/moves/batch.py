@@ -6,11 +6,25 @@ A coordinator sends batches; a validator admits each transaction or says why not
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
-from manaflow.errors import Verdict
+from manaflow.errors import Rule, Verdict
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
+
+FULL: Final = "the open block is full"
+"""How the verdict begins on a transaction that may fit the next block."""
+
+
+def full(rule: Rule, what: str, expected: Any, actual: Any) -> Verdict:
+    """The verdict on a transaction for which the open block has no room left. what: which bound."""
+    return Verdict(rule, f"{FULL}: {what}", expected=expected, actual=actual)
+
+
+def is_full(verdict: Verdict) -> bool:
+    """True if a transaction was refused only for what others have left of the open block: send it for the next one."""
+    return verdict.what.startswith(FULL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +56,20 @@ class Batch:
         """int64[t + 1]: rows of each transaction's moves."""
         counts = self.consumes.astype(np.int64) + self.references.astype(np.int64)
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
+
+EMPTY_BATCH: Final = Batch(
+    envelopes=(),
+    consumes=np.zeros(0, np.uint32),
+    references=np.zeros(0, np.uint32),
+    status=np.zeros(0, np.uint8),
+    gas_used=np.zeros(0, np.uint64),
+    logs_hash=np.zeros((0, 32), np.uint8),
+    moves=Moves.empty(),
+    intx=np.zeros((0, 32), np.uint8),
+    codes=(),
+)
+"""No transactions: whoever sends it learns the open block's cells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manaflow.errors import Failure, Rule, Verdict
-from manaflow.evm.envelopes import EnvelopeColumns
+from manaflow.evm.envelopes import EnvelopeColumns, effective_prices
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, U8, U32, U64, Moves
 from manaflow.moves.envelopes import decode_envelope
@@ -159,22 +159,33 @@ def check_signatures(transactions: Transactions, config: ChainConfig, broken: U3
     What columns tell is judged for all at once: that an envelope decodes, is of this chain and its leaf, recovers a
     sender, and, of Ethereum's, signs no move. What else a declared one says is judged one by one.
     """
-    rows, signed, leaves = transactions.envelopes, transactions.signed, transactions.block.leaves
-    declared = transactions.declared
-    wrong = (rows.code != 0) | (rows.txid != leaves.txid[signed]).any(axis=1)
+    leaves, declared = transactions.block.leaves, transactions.declared
+    wrong = misfits(transactions, config, broken)
+    at = _first(wrong)
+    makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
+    if at is not None:
+        t = at + transactions.first_signed
+        raw, leaf, moves, number = (
+            transactions.envelope(t),
+            leaves[t],
+            transactions.moves(t),
+            transactions.block.header.number,
+        )
+        refuse(t, lambda: check_signed(raw, config, leaf.txid, moves, leaf.status, number))
+    return makers
+
+
+def misfits(transactions: Transactions, config: ChainConfig, broken: U32) -> Bools:
+    """bool[e]: which envelopes break S1 or S2 as far as columns tell. broken: what `judge` answers."""
+    rows, signed = transactions.envelopes, transactions.signed
+    wrong: Bools = (rows.code != 0) | (rows.txid != transactions.block.leaves.txid[signed]).any(axis=1)
     wrong |= (rows.protected != 0) & (rows.chain_id != np.uint64(config.chain_id))
     wrong |= (broken[signed] & kernels.S1) != 0
     if config.profile == Profile.MANAFLOW:
         wrong |= (rows.protected == 0) | (rows.type == BLOB_TYPE) | (config.chain_id in ETHEREUM_CHAIN_IDS)
     else:
-        wrong |= declared
-    at = _first(wrong)
-    makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
-    if at is not None:
-        t = at + transactions.first_signed
-        raw, leaf, moves, number = transactions.envelope(t), leaves[t], transactions.moves(t), _number(transactions)
-        refuse(t, lambda: check_signed(raw, config, leaf.txid, moves, leaf.status, number))
-    return makers
+        wrong |= transactions.declared
+    return wrong
 
 
 def _check_declared(transactions: Transactions, positions: I64) -> SignedMakers:
@@ -185,15 +196,11 @@ def _check_declared(transactions: Transactions, positions: I64) -> SignedMakers:
         assert isinstance(transaction, DeclaredTransaction)
         status = int(transactions.block.leaves.status[t])
         try:
-            fixed = check_filled(transaction, transactions.moves(t), status, _number(transactions))
+            fixed = check_filled(transaction, transactions.moves(t), status, transactions.block.header.number)
         except Verdict as verdict:
             raise verdict.at(t) from None
         makers |= {start + i: txid for i, txid in fixed.items()}
     return SignedMakers.of(makers)
-
-
-def _number(transactions: Transactions) -> int:
-    return transactions.block.header.number
 
 
 def prices(transactions: Transactions, config: ChainConfig) -> list[int]:
@@ -202,8 +209,7 @@ def prices(transactions: Transactions, config: ChainConfig) -> list[int]:
     if config.profile == Profile.ETHEREUM:
         result[transactions.signed] = [base_fee] * len(rows)
     else:
-        caps, tips = _integers(rows.max_fee), _integers(rows.max_priority_fee)
-        result[transactions.signed] = [min(cap, base_fee + tip) for cap, tip in zip(caps, tips, strict=True)]
+        result[transactions.signed] = effective_prices(rows, base_fee)
     return result
 
 

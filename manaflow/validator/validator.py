@@ -6,21 +6,23 @@ follows only then. A refused block changes nothing. One process owns a state dir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 from manaflow.errors import Failure, ManaflowError, StorageFailure, Verdict
-from manaflow.evm.native_hashing import NATIVE, NativeHashing
+from manaflow.evm.native_hashing import NativeHashing
+from manaflow.moves.batch import Batch
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
+from manaflow.moves.trees import Frontier, leaf_hash
 from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import is_header_source
 from manaflow.rules.config import ChainConfig, Profile
 from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
-from manaflow.validator.archive import Archive, Canonical
+from manaflow.validator.archive import Archive
+from manaflow.validator.beginning import ROOM_A_MOVE, put_block, write_genesis
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
 from manaflow.validator.convictions import (
@@ -33,17 +35,15 @@ from manaflow.validator.convictions import (
     remember_producer,
 )
 from manaflow.validator.execution import BlockExecution, senders_of
-from manaflow.validator.identity import check_ancestors, holds_chain, load_chain, put_chain
+from manaflow.validator.identity import check_ancestors, load_chain
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.netting import NetEffect
+from manaflow.validator.pending import Pending, settle
 from manaflow.validator.reports import CheckReport, ImportReport
 from manaflow.validator.shape import Shape
 from manaflow.validator.store import ROOM, Store, Table, Transaction, number_key
 from manaflow.validator.transactions import Ancestry
-
-_ROOM_A_MOVE: Final = 256
-"""Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
 
 
 class Mode(StrEnum):
@@ -59,8 +59,10 @@ class Validator:
     """One state directory, opened. Use `create` once, then `open`; close it, or use it as a context manager."""
 
     def __init__(self, store: Store, mode: Mode, threads: int) -> None:
+        """Use `create` or `open`. `store` is for the validator's own room: others read through methods."""
         self.mode, self.threads = mode, threads
-        self._store, self._hashing = store, NativeHashing(threads)
+        self._hashing = NativeHashing(threads)
+        self.store, self.pending = store, Pending(store)
         with store.read() as txn:
             self.config, self._ancestors = load_chain(txn)
         self._execution = BlockExecution(self.config, threads)
@@ -116,18 +118,18 @@ class Validator:
 
     def _load(self) -> None:
         """Memory from the files: the head and the index."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             head = Archive(txn).head()
         if head is None:
             raise StorageFailure("the state directory has a chain config and no blocks")
-        self._index = Index.open(self._store, challenge_blocks=self.config.challenge_blocks)
+        self._index = Index.open(self.store, challenge_blocks=self.config.challenge_blocks)
         if self._index.height != head.header.number:
             raise StorageFailure(f"the head is block {head.header.number}, the index is at block {self._index.height}")
         self._head = head
 
     def close(self) -> None:
         """Let go of the directory. Safe to call twice."""
-        self._store.close()
+        self.store.close()
 
     def __enter__(self) -> Validator:
         return self
@@ -141,6 +143,13 @@ class Validator:
         return self._head.header, self._head.hash
 
     @property
+    def history(self) -> Frontier:
+        """The tree over the hashes of all blocks up to the head: the next header has its root (B6)."""
+        frontier = self._head.frontier(self.config.genesis_number)
+        frontier.append(leaf_hash(self._head.hash))
+        return frontier
+
+    @property
     def ancestors(self) -> tuple[tuple[int, bytes], ...]:
         """(number, hash) of the blocks before genesis that the config commits to, ascending (B5)."""
         return tuple(self._ancestors.items())
@@ -152,30 +161,31 @@ class Validator:
 
     def block(self, key: int | bytes) -> Block | None:
         """A stored block, by number (canonical) or by hash (also an undone one)."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             return Archive(txn).block(key)
 
     def header(self, number: int) -> Header | None:
         """The header of a canonical block."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             record = Archive(txn).canonical(number)
         return None if record is None else record.header
 
     def code(self, code_hash: bytes) -> bytes | None:
         """The bytes of a code that some stored block brought, by keccak-256."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             return txn.get(Table.CODES, code_hash) if len(code_hash) == 32 else None
 
     @contextmanager
     def archive(self) -> Iterator[Archive]:
         """The stored blocks, as of now. Keep it short: a growing map waits for it."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             yield Archive(txn)
 
-    def import_block(self, data: bytes | Block) -> ImportReport:
-        """Judge the next block by every rule of the mode; commit it if it fulfils them.
+    def import_block(self, data: bytes | Block, *, own: bool = False) -> ImportReport:
+        """Judge the next block by every rule of the mode; commit it if it fulfils them, and forget the open block.
 
-        data: the block's file, or the block. Raises Verdict if it breaks a rule, Failure if it does not follow the
+        data: the block's file, or the block. own: this node's producer has sealed it, and signs no other on its parent.
+        Raises Verdict if it breaks a rule, Failure if it does not follow the
         head, StorageFailure if it could not be written; then nothing has changed.
         """
         if isinstance(data, Block):
@@ -186,20 +196,31 @@ class Validator:
         checked = check_block(block, self._ancestry(), self._hashing, self.threads)
         record = self._head.followed_by(block.header, self.config.genesis_number)
         with self._all_or_nothing():
-            with self._store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
+            with self.store.write(ROOM + 4 * len(data) + ROOM_A_MOVE * len(block.moves)) as txn:
                 net = self._check_state(txn, checked)
                 self._check_execution(txn, checked)
                 put_block(txn, record, data, dict(zip(checked.code_hashes, block.codes, strict=True)))
                 pending = self._index.apply(txn, block.header.number, net, block.leaves.txid)
+                settle(txn, block, own=own)
             self._index.accept(pending)
             self._head = record
         return ImportReport(block.header.number, record.hash, len(block.leaves), len(block.moves), block.header.cells)
+
+    def open_block(self, opened: Header, opening: Batch) -> None:
+        """Keep an open block's beginning on disk, in place of any other's. Raises StorageFailure; nothing changed."""
+        with self._all_or_nothing():
+            self.pending.begin(opened, opening)
+
+    def acknowledge(self, batch: Batch) -> None:
+        """Keep what was admitted to the open block on disk. Raises StorageFailure: then only the disk knows."""
+        with self._all_or_nothing():
+            self.pending.acknowledge(batch)
 
     def judge_block(self, block: Block) -> None:
         """Judge the next block as import_block does, and change nothing. Raises Verdict, or Failure as import_block."""
         self._check_follows(block.header)
         checked = check_block(block, self._ancestry(), self._hashing, self.threads)
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             self._check_state(txn, checked)
             self._check_execution(txn, checked)
 
@@ -217,17 +238,17 @@ class Validator:
     def _ancestry(self) -> Ancestry:
         """What the next block is judged beside."""
         frontier = self._head.frontier(self.config.genesis_number)
-        return Ancestry(self.config, self._head.header, frontier, self._seen)
+        return Ancestry(self.config, self._head.header, frontier, self.hash_seen)
 
     def _check_follows(self, header: Header) -> None:
         """The block is for the head, and not void (F1). Another parent says nothing of the block."""
         head, block_hash = self._head, header.hash
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             check_f1(txn, header)
         if header.parent_hash == head.hash:
             return
         named = f"block {header.number} (0x{block_hash.hex()})"
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             known = Archive(txn)
             own, parent = known.canonical(header.number), known.data(header.parent_hash)
         if own is not None and own.hash == block_hash:
@@ -239,8 +260,8 @@ class Validator:
             )
         raise Failure(f"the parent of {named} is unknown: 0x{header.parent_hash.hex()}")
 
-    def _seen(self, number: int) -> bytes | None:
-        """The hash that BLOCKHASH shows for a block before the head's parent (B5)."""
+    def hash_seen(self, number: int) -> bytes | None:
+        """The hash that BLOCKHASH shows the next block for a block before the head (B5); None if the chain has none."""
         if not is_header_source(number, self.config):
             return self._ancestors.get(number)
         header = self.header(number + 1)
@@ -279,7 +300,7 @@ class Validator:
             raise
 
     def _reload(self) -> None:
-        self._store.reopen()
+        self.store.reopen()
         self._load()
 
     def undo_block(self) -> int:
@@ -297,14 +318,14 @@ class Validator:
         Returns the numbers of the blocks taken back, last first. Raises Failure for genesis, and for a block that the
         index's journal no longer holds; then nothing has changed.
         """
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             number = canonical_number(txn, block_hash)
             if number == self.config.genesis_number:
                 raise Failure("genesis cannot be undone")
             if number is not None and txn.view(Table.RECENT, number_key(number)) is None:
                 raise Failure(f"block {number} is too old to be undone from the journal; go back to a copy and replay")
         if number is None:
-            with self._store.write() as txn:
+            with self.store.write() as txn:
                 remember(txn, block_hash, proof)
             return []
         undone = [self._undo((block_hash, proof))]
@@ -312,22 +333,22 @@ class Validator:
 
     def conviction(self, block_hash: bytes) -> bytes | None:
         """The proof that convicts a block, as `convict` kept it."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             return conviction(txn, block_hash)
 
     def convict_producer(self, producer: bytes, number: int, proof: bytes) -> None:
         """Keep the proof that a producer (20 bytes) signed two blocks of one number. No block changes."""
-        with self._store.write() as txn:
+        with self.store.write() as txn:
             remember_producer(txn, producer, number, proof)
 
     def equivocation(self, producer: bytes, number: int) -> bytes | None:
         """The proof that a producer signed two blocks of a number, as `convict_producer` kept it."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             return equivocation(txn, producer, number)
 
     def _finish_conviction(self) -> None:
         """Take back what an undo that was cut short has left of a convicted block's descendants."""
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             number = lowest_convicted(txn)
         if number is not None:
             self._undo_to(number)
@@ -345,7 +366,7 @@ class Validator:
         if head.header.number == self.config.genesis_number:
             raise Failure("genesis cannot be undone")
         with self._all_or_nothing():
-            with self._store.write() as txn:
+            with self.store.write() as txn:
                 if convicted is not None:
                     remember(txn, *convicted)
                 archive = Archive(txn)
@@ -364,31 +385,6 @@ class Validator:
         Raises StorageFailure at the first thing that does not fit.
         """
         self._index.verify()
-        with self._store.read() as txn:
+        with self.store.read() as txn:
             blocks, codes = check_chain(txn, self.config, self._head)
         return CheckReport(blocks, self._index.tip.live, self._index.next_number - 1, codes)
-
-
-def write_genesis(
-    store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None = None
-) -> None:
-    """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
-    with store.read() as txn:
-        if holds_chain(txn):
-            raise Failure(f"{store.path} holds a chain already")
-    index = Index.open(store, challenge_blocks=config.challenge_blocks, shape=shape)
-    block, data = genesis.block, encode_block(genesis.block, NATIVE)
-    with store.write(ROOM + 4 * len(data) + _ROOM_A_MOVE * len(block.moves)) as txn:
-        put_chain(txn, genesis)
-        net = index.check(txn, block.moves, block.leaves.move_offsets(), block.header.first_cell)
-        record = Canonical(block.hash, block.header, ())
-        put_block(txn, record, data, dict(zip(code_hashes, block.codes, strict=True)))
-        index.apply(txn, config.genesis_number, net, block.leaves.txid)
-
-
-def put_block(txn: Transaction, record: Canonical, data: bytes, codes: Mapping[bytes, bytes]) -> None:
-    """Store a block as the canonical one, and its codes by hash (an undo leaves those)."""
-    Archive(txn).put(record, data)
-    for code_hash, code in codes.items():
-        if txn.view(Table.CODES, code_hash) is None:
-            txn.put(Table.CODES, code_hash, code)

@@ -53,7 +53,7 @@ def state(tmp_path: Path, chain: Chain) -> Iterator[Validator]:
 
 def content(validator: Validator) -> Any:
     """Everything that a refusal must leave as it was."""
-    with validator._store.read() as txn:
+    with validator.store.read() as txn:
         tables = {table: {k: bytes(v) for k, v in txn.items(table)} for table in Table}
     return tables, validator.head, validator.index.content()
 
@@ -375,12 +375,12 @@ def test_a_commit_that_fails_leaves_memory_as_the_files_are(
 
 def test_check_finds_damage(state: Validator) -> None:
     def damaged(table: Table, key: bytes, value: bytes | None) -> str:
-        with state._store.write() as txn:
+        with state.store.write() as txn:
             old = txn.get(table, key)
             txn.delete(table, key) if value is None else txn.put(table, key, value)
         with pytest.raises(StorageFailure) as caught:
             state.check()
-        with state._store.write() as txn:
+        with state.store.write() as txn:
             txn.delete(table, key) if old is None else txn.put(table, key, old)
         state.check()
         return str(caught.value)

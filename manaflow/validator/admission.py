@@ -1,0 +1,297 @@
+"""Admission: filled transactions enter an open block, each judged by itself (docs/SPEC.md, section 8, Validator).
+
+    block = OpenBlock.begin(validator, opened, opening)      or OpenBlock.restore(validator) after a restart
+    reply = block.admit(batch, since)                        what it admits is on disk when it returns
+    admitted = block.admitted()                              in the block's order, numbered, for sealing
+
+The order of admission is the order in the sealed block, so a transaction has its place, its cells' numbers and its
+running totals at once. A refused one takes nothing, and refuses only those that build on its cells (V1). A pure state
+machine over the validator: no sockets, clocks or threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from manaflow.errors import Failure, Rule, Verdict
+from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.batch import Batch, Reply
+from manaflow.moves.columns import I64, U8, U64, Moves
+from manaflow.moves.header import Header
+from manaflow.moves.marks import Location
+from manaflow.rules.system import expected_system_leaves
+from manaflow.validator.batch_execution import BatchExecution
+from manaflow.validator.candidates import Candidates, candidates_of, code_hashes_made, judge_apart
+from manaflow.validator.naming import check_sealed, locate
+from manaflow.validator.overlay import Broken, LiveCell, Overlay, Rows
+from manaflow.validator.recent import Recent
+from manaflow.validator.room import LEAST_GAS, Bounds, Need, Room
+from manaflow.validator.store import Table
+from manaflow.validator.validator import Validator
+
+_BOUNDS: Final = Bounds()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admitted:
+    """Transactions as they stand in the open block.
+
+    batch: moves with the numbers of their cells, as the sealed block will have them; system leaves have empty
+    envelopes. txid: uint8[t, 32]; blob_gas: uint64[t]; fees: wei that each adds to the block's.
+    """
+
+    batch: Batch
+    txid: U8
+    blob_gas: U64
+    fees: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """A batch, judged as far as its transactions can be apart from each other."""
+
+    candidates: Candidates
+    rows: Rows
+    needs: list[Need]
+    executed: Mapping[int, Verdict | None]
+    """Verdicts of X, of those that were executed."""
+
+
+class OpenBlock:
+    """The block that a producer is filling. One thread; after a StorageFailure or an interrupt: `restore` anew."""
+
+    def __init__(
+        self, validator: Validator, opened: Header, *, recent: Recent | None = None, bounds: Bounds = _BOUNDS
+    ) -> None:
+        """Use `begin` or `restore`. recent: a memory of sealed blocks to share from block to block."""
+        if validator.head[1] != opened.parent_hash:
+            raise Failure(f"block {opened.number} does not build on the head")
+        self.header = opened
+        """The environment, fixed; roots and totals are zero."""
+        self.room = Room(opened, validator.config, bounds)
+        """Running totals: gas, fees, transactions, ..."""
+        self.codes: dict[bytes, bytes] = {}
+        """The code bytes that the block will hold, by keccak-256 (B4)."""
+        self._validator, self._config = validator, validator.config
+        self._recent = recent or Recent(validator)
+        self._overlay = Overlay(opened.first_cell)
+        self._execution = BatchExecution(validator.config, opened, validator.threads)
+        self._parts: list[Admitted] = []
+        self._cells_at: list[int] = [0]
+        """How many cells were made when so many transactions were admitted."""
+        self._is_cut_short = False
+
+    @classmethod
+    def begin(cls, validator: Validator, opened: Header, opening: Batch, **options: Any) -> OpenBlock:
+        """Begin a block on the validator's head, in place of any that was open, and put it on disk.
+
+        opened: the header's environment (Filler.open). opening: its opening system leaves (B8) as filled: envelopes
+        empty, `number` naming cells that are sealed. Raises Failure if the head is another, or if the leaves are not
+        those of B8 or do not fit the state: then the index they were filled from is not at the head.
+        """
+        block = cls(validator, opened, **options)
+        block._check_opening(opening)
+        validator.open_block(opened, opening)
+        block._take_opening(opening)
+        return block
+
+    @classmethod
+    def restore(cls, validator: Validator, **options: Any) -> OpenBlock | None:
+        """The open block as it was acknowledged, None if there is none on the validator's head."""
+        known = validator.pending.load()
+        if known is None or known.opened.parent_hash != validator.head[1]:
+            return None
+        block = cls(validator, known.opened, **options)
+        block._take_opening(known.opening)
+        for batch in known.batches:
+            block._take_again(batch)
+        return block
+
+    def admit(self, batch: Batch, since: int = 0) -> Reply:
+        """Judge each transaction of a batch; admit those that fulfil S, M, B, V and X, in order.
+
+        since: the sequence up to which the sender knows the open block's cells; anything that it cannot be counts as 0.
+        What is admitted is on disk when this returns. Verdicts: by the first rule broken, in the order S M B V X;
+        `transaction` is the place in the batch; V2 to V4 name the winner where it is in this block or a recent one;
+        batch.is_full tells a refusal that only says that the block has no room left. Raises Verdict(B1) if the columns
+        do not fit each other, Failure if the head has moved, StorageFailure: then nothing is acknowledged.
+        """
+        self._check_usable()
+        if self.room.is_full:
+            return self._reply(self._refuse_all(batch), since)
+        judged = self._judge(candidates_of(batch, self.header, self._validator.threads))
+        known_codes, self._is_cut_short = len(self.codes), True
+        verdicts = self._admit_in_order(judged)
+        taken = [t for t, verdict in enumerate(verdicts) if verdict is None]
+        if taken:
+            part = _part_of(judged, taken, tuple(self.codes.values())[known_codes:])
+            self._validator.acknowledge(part.batch)
+            self._parts.append(part)
+        self._is_cut_short = False
+        return self._reply(verdicts, since)
+
+    @property
+    def sequence(self) -> int:
+        """How many transactions are admitted."""
+        return self.room.transactions
+
+    def cell(self, location: Location) -> LiveCell | None:
+        """The live cell that the open block made at a location; None if it made none."""
+        mark, addr, slot = location
+        return self._overlay.cell(bytes((mark,)) + addr + slot)
+
+    def admitted(self) -> tuple[Admitted, ...]:
+        """Opening leaves and every transaction, in order."""
+        return tuple(self._parts)
+
+    def _check_usable(self) -> None:
+        if self._is_cut_short:
+            raise Failure("an earlier batch was cut short: restore the open block from disk")
+        if self._validator.head[1] != self.header.parent_hash:
+            raise Failure(f"block {self.header.number} does not build on the head any more")
+
+    def _refuse_all(self, batch: Batch) -> list[Verdict | None]:
+        """Nothing fits any more: nothing is judged but whether it is here already."""
+        need = Need(LEAST_GAS, 0, 0, 0, 0, 0, 0)
+        txids = [row.tobytes() for row in NATIVE.keccak_many(batch.envelopes)]
+        verdicts = [self._known(txid) or self.room.refusal(need) for txid in txids]
+        return [verdict and verdict.at(t) for t, verdict in enumerate(verdicts)]
+
+    def _judge(self, candidates: Candidates) -> _Judged:
+        """S, M, B, V of sealed cells, and X of those that fulfil all these."""
+        validator = self._validator
+        judge_apart(candidates, self._config, self.codes, validator.hash_seen)
+        batch, index = candidates.batch, validator.index
+        rows = locate(batch, index, self._overlay.txids, self._recent)
+        with validator.store.read() as txn:
+            check_sealed(txn, index, batch, rows, self._recent)
+
+            def code_of(code_hash: bytes) -> bytes | None:
+                code = self.codes.get(code_hash, candidates.codes.get(code_hash))
+                return txn.get(Table.CODES, code_hash) if code is None else code
+
+            broken = {int(t) for t in candidates.transactions_of(np.flatnonzero(np.array(rows.broken, np.uint8)))}
+            sound = [t for t, verdict in enumerate(candidates.verdicts) if verdict is None and t not in broken]
+            executed = self._execution.run(candidates, sound, code_of)
+        return _Judged(candidates, rows, candidates.needs(self._config), executed)
+
+    def _admit_in_order(self, judged: _Judged) -> list[Verdict | None]:
+        """V of the open block, X and the block's room, one transaction after another; takes in those that pass."""
+        candidates, rows = judged.candidates, judged.rows
+        verdicts = list(candidates.verdicts)
+        for t in range(len(verdicts)):
+            verdict = verdicts[t] or self._refusal(judged, t)
+            if verdict is not None:
+                verdicts[t] = verdict.at(t)
+            else:
+                self._take(candidates, rows, t, judged.needs[t])
+        return verdicts
+
+    def _refusal(self, judged: _Judged, t: int) -> Verdict | None:
+        """V, X and the block's room for one transaction that fulfils S, M and B."""
+        candidates, rows = judged.candidates, judged.rows
+        start, stop = candidates.offsets[t], candidates.offsets[t + 1]
+        known = self._known(candidates.txids[t])
+        if known is not None:
+            return known
+        broken = self._overlay.check(rows, start, candidates.splits[t], stop)
+        if broken is not None:
+            return self._worded(broken, rows, start)
+        if t not in judged.executed:
+            raise Failure("internal error: a code of a live cell is missing")
+        if (verdict := judged.executed[t]) is not None:
+            return verdict
+        code_bytes = sum(map(len, self._new_codes(candidates, t).values()))
+        return self.room.refusal(replace(judged.needs[t], code_bytes=code_bytes))
+
+    def _known(self, txid: bytes) -> Verdict | None:
+        if txid in self._overlay.txids:
+            return Verdict(Rule.V2, "the transaction is admitted already", winner=txid)
+        return None
+
+    def _worded(self, broken: Broken, rows: Rows, start: int) -> Verdict:
+        row, winner = broken.row, broken.winner
+        if winner is None and broken.rule is Rule.V4:
+            winner = self._recent.writer(rows.location(row))
+        elif winner is None and broken.rule is not Rule.V1:
+            winner = self._recent.consumer(rows.number[row])
+        actual = None if broken.expected is None else rows.value_before(row)
+        return Verdict(
+            broken.rule, broken.what, move=row - start, expected=broken.expected, actual=actual, winner=winner
+        )
+
+    def _take(self, candidates: Candidates, rows: Rows, t: int, need: Need) -> None:
+        """One transaction is in the block from here on. Cannot fail."""
+        codes = self._new_codes(candidates, t)
+        self._overlay.take(candidates.txids[t], rows, candidates.offsets[t], candidates.splits[t])
+        self.room.take(replace(need, code_bytes=sum(map(len, codes.values()))) if codes else need)
+        self.codes.update(codes)
+        self._cells_at.append(self._overlay.cells)
+
+    def _new_codes(self, candidates: Candidates, t: int) -> dict[bytes, bytes]:
+        """Codes that a transaction makes live and the block does not hold yet."""
+        if t not in candidates.makes_code:
+            return {}
+        made = code_hashes_made(candidates.block.moves.take(candidates.offsets[t], candidates.splits[t]))
+        return {code_hash: candidates.codes[code_hash] for code_hash in sorted(made - self.codes.keys())}
+
+    def _reply(self, verdicts: Sequence[Verdict | None], since: int) -> Reply:
+        known = since if 0 < since <= self.sequence else 0
+        cells = self._overlay.cells_since(self._cells_at[known])
+        return Reply(self.header.number, tuple(verdicts), self.sequence, cells)
+
+    def _check_opening(self, opening: Batch) -> None:
+        leaves, _ = expected_system_leaves(self._config, self.header, ())
+        if len(opening) != len(leaves):
+            raise Failure(f"{len(opening)} opening leaves; block {self.header.number} has {len(leaves)}")
+        index = self._validator.index
+        with self._validator.store.read() as txn:
+            wrong = np.flatnonzero(index.check_cells(txn, opening.moves))
+        if len(wrong):
+            raise Failure(f"move {int(wrong[0])} of the opening leaves does not fit the head's state")
+
+    def _take_opening(self, opening: Batch) -> None:
+        leaves, _ = expected_system_leaves(self._config, self.header, ())
+        rows, t = Rows.of(opening.moves, opening.intx, opening.moves.number.tolist()), len(opening)
+        names, offsets, consumes = [txid for _, txid in leaves], opening.offsets().tolist(), opening.consumes.tolist()
+        for i, txid in enumerate(names):
+            self._overlay.take(txid, rows, offsets[i], offsets[i] + consumes[i])
+        column = np.frombuffer(b"".join(names), np.uint8).reshape(t, 32)
+        self._parts.append(Admitted(opening, column, np.zeros(t, np.uint64), (0,) * t))
+
+    def _take_again(self, batch: Batch) -> None:
+        """A batch that was admitted before a restart: it is taken in as it was, and not judged again."""
+        candidates = candidates_of(batch, self.header, self._validator.threads)
+        rows, needs = Rows.of(batch.moves, batch.intx, batch.moves.number.tolist()), candidates.needs(self._config)
+        for t, need in enumerate(needs):
+            self._take(candidates, rows, t, need)
+        self._parts.append(_part_of(_Judged(candidates, rows, needs, {}), range(len(batch)), batch.codes))
+
+
+def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...]) -> Admitted:
+    """Some of a batch's transactions with the numbers that their cells have got. codes: those that they bring."""
+    candidates, at = judged.candidates, np.array(taken, np.int64)
+    batch, offsets = candidates.batch, candidates.transactions.offsets
+    chosen = np.zeros(len(batch), np.bool_)
+    chosen[at] = True
+    rows: I64 = np.flatnonzero(np.repeat(chosen, np.diff(offsets)))
+    numbers = np.maximum(np.array(judged.rows.number, np.int64), 0).astype(np.uint64)
+    columns = {field.name: getattr(batch.moves, field.name)[rows] for field in fields(Moves)}
+    columns["number"] = numbers[rows]
+    part = Batch(
+        envelopes=tuple(batch.envelopes[t] for t in taken),
+        consumes=batch.consumes[at],
+        references=batch.references[at],
+        status=batch.status[at],
+        gas_used=batch.gas_used[at],
+        logs_hash=batch.logs_hash[at],
+        moves=Moves(**columns),
+        intx=batch.intx[rows],
+        codes=codes,
+    )
+    blob_gas = np.array([judged.needs[t].blob_gas for t in taken], np.uint64)
+    return Admitted(part, candidates.envelopes.txid[at], blob_gas, tuple(judged.needs[t].fees for t in taken))

@@ -1,0 +1,98 @@
+"""X of a batch's transactions, each alone and all in parallel (docs/SPEC.md, sections 7 and 8).
+
+What the block has left of gas is not looked at here (each is judged as if it stood first): admission does, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from manaflow._native import Codes
+from manaflow.errors import Failure, Rule, StorageFailure, Verdict
+from manaflow.evm.environment import environment_of
+from manaflow.evm.isolated import execute_alone, job_of
+from manaflow.evm.native import MAX_CODES, RevmExecutor, execute_block
+from manaflow.moves.envelopes import decode_envelope
+from manaflow.moves.header import Header
+from manaflow.moves.marks import ZERO32, Mark
+from manaflow.rules.config import ChainConfig
+from manaflow.validator.candidates import Candidates
+
+CodeOf = Callable[[bytes], bytes | None]
+"""Code bytes by keccak-256; None if they are not known."""
+
+
+class BatchExecution:
+    """Executes batches for one open block. Codes are analysed once."""
+
+    def __init__(self, config: ChainConfig, opened: Header, threads: int = 0) -> None:
+        """`threads`: how many at most, 0 for all."""
+        self._environment, self._threads = environment_of(opened, config), threads
+        self._codes, self._revm = Codes(), RevmExecutor()
+
+    def run(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> Mapping[int, Verdict | None]:
+        """X0 to X4 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
+
+        One that names a code which nobody knows is not executed and not answered for: its cell cannot be there (V1).
+        What the rules cannot hold is refused by X0.
+        """
+        ready = self._with_codes(candidates, which, code_of)
+        if not ready:
+            return {}
+        try:
+            results = self._execute(candidates, ready)
+        except StorageFailure:
+            raise
+        except Failure:  # of one of them: each for itself
+            return {t: self._alone(candidates, t, code_of) for t in ready}
+        return {t: self._alone(candidates, t, code_of, found) if found else None for t, found in results.items()}
+
+    def _execute(self, candidates: Candidates, which: Sequence[int]) -> dict[int, int]:
+        block = candidates.block
+        found = execute_block(
+            self._environment,
+            block.moves,
+            block.leaves,
+            block.envelopes,
+            candidates.envelopes.sender,
+            self._codes,
+            order=np.array(which, np.int64),
+            threads=self._threads,
+        )
+        return {t: int(found[t]) for t in which}
+
+    def _alone(self, candidates: Candidates, t: int, code_of: CodeOf, found: int = 0) -> Verdict | None:
+        """One of them, rule after rule. found: the number of the rule that it breaks, if that is known."""
+        block, moves = candidates.block, candidates.transactions.moves(t)
+        named = {move.prev for move in moves if move.mark == Mark.CODE and move.prev != ZERO32}
+        codes = {code_hash: code for code_hash in named if (code := code_of(code_hash)) is not None}
+        call, sender = decode_envelope(block.envelopes[t]), candidates.envelopes.sender[t].tobytes()
+        leaf = block.leaves[t]
+        try:
+            execute_alone(self._revm, job_of(self._environment, call, sender, leaf, moves, codes), moves, leaf.outcome)
+        except Verdict as verdict:
+            return verdict
+        except Failure as failure:
+            return Verdict(Rule.X0, str(failure))
+        if found:
+            raise Failure(f"internal error: together refused by {Rule(found).name}, alone accepted")
+        return None
+
+    def _with_codes(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> list[int]:
+        """Those of `which` whose codes are all known; they are in the native cache afterwards."""
+        if len(self._codes) > MAX_CODES:
+            self._codes = Codes()
+        moves, asked = candidates.block.moves, set(which)
+        rows = np.flatnonzero((moves.mark == Mark.CODE) & moves.prev.any(axis=1))
+        missing: set[int] = set()
+        for row, t in zip(rows.tolist(), candidates.transactions_of(rows), strict=True):
+            if t not in asked or (code_hash := moves.prev[row].tobytes()) in self._codes:
+                continue
+            code = code_of(code_hash)
+            if code is None:
+                missing.add(t)
+            else:
+                self._codes.add(code)
+        return [t for t in which if t not in missing]

@@ -1,0 +1,44 @@
+"""Genesis and the blocks after it as they are put into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from manaflow.errors import Failure
+from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.wire import GenesisFile, encode_block
+from manaflow.rules.config import ChainConfig
+from manaflow.validator.archive import Archive, Canonical
+from manaflow.validator.identity import holds_chain, put_chain
+from manaflow.validator.index import Index
+from manaflow.validator.shape import Shape
+from manaflow.validator.store import ROOM, Store, Table, Transaction
+
+ROOM_A_MOVE: Final = 256
+"""Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
+
+
+def write_genesis(
+    store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None = None
+) -> None:
+    """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
+    with store.read() as txn:
+        if holds_chain(txn):
+            raise Failure(f"{store.path} holds a chain already")
+    index = Index.open(store, challenge_blocks=config.challenge_blocks, shape=shape)
+    block, data = genesis.block, encode_block(genesis.block, NATIVE)
+    with store.write(ROOM + 4 * len(data) + ROOM_A_MOVE * len(block.moves)) as txn:
+        put_chain(txn, genesis)
+        net = index.check(txn, block.moves, block.leaves.move_offsets(), block.header.first_cell)
+        record = Canonical(block.hash, block.header, ())
+        put_block(txn, record, data, dict(zip(code_hashes, block.codes, strict=True)))
+        index.apply(txn, config.genesis_number, net, block.leaves.txid)
+
+
+def put_block(txn: Transaction, record: Canonical, data: bytes, codes: Mapping[bytes, bytes]) -> None:
+    """Store a block as the canonical one, and its codes by hash (an undo leaves those)."""
+    Archive(txn).put(record, data)
+    for code_hash, code in codes.items():
+        if txn.view(Table.CODES, code_hash) is None:
+            txn.put(Table.CODES, code_hash, code)
