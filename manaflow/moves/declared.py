@@ -32,6 +32,8 @@ DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId)"
 DOMAIN_NAME: Final = "Manaflow"
 DOMAIN_VERSION: Final = "1"
 ALL_FLAGS: Final = int(Flag.OPEN | Flag.MUST_SUCCEED)
+MAX_SIGNED_MOVES: Final = 2**13
+"""Of one envelope: more than as many at full width would not fit anyway, and short ones cost a reader as much each."""
 MAX_JSON_INTEGER: Final = 2**53 - 1
 """Largest integer that JSON's readers hold exactly."""
 
@@ -77,6 +79,8 @@ def _decode_moves(items: RlpReader) -> tuple[NamedMove, ...]:
     moves: list[NamedMove] = []
     least = None
     while items.more:
+        if len(moves) == MAX_SIGNED_MOVES:
+            raise RlpError(f"moves: more than {MAX_SIGNED_MOVES}")
         move = _decode_move(items.items("move"))
         key = move.sort_key
         if least is not None and key < least:

@@ -13,6 +13,8 @@ use crate::envelope::{Envelope, Refused, decode_access_list, decode_r_s, decode_
 pub const DECLARED_TYPE: u8 = 0x4d;
 /// Gas of each guard: a cold read (X4).
 const GAS_GUARD: u64 = 2_100;
+/// Signed moves of one envelope: more at full width would not fit anyway, and short ones cost a reader as much each.
+const MAX_SIGNED_MOVES: u32 = 1 << 13;
 /// Open and must succeed (S3); other flags are refused.
 const ALL_FLAGS: u8 = 3;
 
@@ -173,6 +175,9 @@ impl Declared {
         let (mut guards, mut signed_moves) = (0, 0);
         let mut least: Option<SignedMove> = None;
         while items.more() {
+            if signed_moves == MAX_SIGNED_MOVES {
+                return Err(Refused { field: "moves", why: "too many" });
+            }
             let one = decode_move(&mut items)?;
             if least.is_some_and(|least| one < least) {
                 return Err(Refused { field: "moves", why: "not in ascending order" });

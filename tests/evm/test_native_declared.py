@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from manaflow import _native
 from manaflow.errors import Rule
 from manaflow.evm.envelopes import decode_envelopes, decode_envelopes_in_python
+from manaflow.moves.declared import MAX_SIGNED_MOVES
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
 from manaflow.moves.transactions import DECLARED_TYPE, AccessEntry
@@ -166,9 +167,9 @@ def test_the_longest_envelope() -> None:
 
 
 def test_the_most_moves() -> None:
-    """Nine bytes each: the twins agree on a thousand times what an honest wallet signs."""
     smallest = named_move(UNSIGNED & ~Mask.MARK, Mark.BALANCE)
-    assert agree(declared_envelope((smallest,) * 20_000))
+    assert agree(declared_envelope((smallest,) * MAX_SIGNED_MOVES))
+    assert not agree(declared_envelope((smallest,) * (MAX_SIGNED_MOVES + 1)))
 
 
 def test_columns_are_the_twins() -> None:

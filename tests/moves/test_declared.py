@@ -12,7 +12,7 @@ from eth_account.messages import encode_typed_data
 
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.encoding import encode_envelope
-from manaflow.moves.declared import domain_separator, signed_form, signing_hash, typed_data
+from manaflow.moves.declared import MAX_SIGNED_MOVES, domain_separator, signed_form, signing_hash, typed_data
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_sender
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mark, Mask
@@ -276,11 +276,10 @@ def test_eth_account_signs_the_same(fields: dict[str, Any]) -> None:
     assert recovered.lower() == "0x" + address_of(OTHER_KEY).hex()
 
 
-def test_the_smallest_moves_are_few_bytes_and_cost_no_more_than_their_bytes() -> None:
-    """The most moves that fit: they share what is masked, so that memory grows with the bytes."""
-    count = 20_000
+def test_the_most_moves() -> None:
+    """The smallest have nine bytes: they share what is masked, so that memory grows with the bytes."""
     smallest = named_move(UNSIGNED & ~Mask.MARK, Mark.BALANCE)
-    transaction = declared((smallest,) * count)
-    assert len(transaction.moves) == count
+    transaction = declared((smallest,) * MAX_SIGNED_MOVES)
+    assert len(transaction.moves) == MAX_SIGNED_MOVES == 8192
     assert len({id(move.slot) for move in transaction.moves}) == 1
-    assert transaction.moves[0].slot is transaction.moves[-1].prev
+    assert "moves: more than 8192" in refused(declared_envelope((smallest,) * (MAX_SIGNED_MOVES + 1)))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from manaflow.errors import Rule, Verdict
+from manaflow.moves.declared import MAX_SIGNED_MOVES
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, Flag, NamedMove
@@ -241,7 +242,7 @@ def test_s4() -> None:
 
 def test_matching_is_linear() -> None:
     """As many moves as a transaction may hold that fit one form, and the least maker first: no list is searched."""
-    count = 20_000
+    count = MAX_SIGNED_MOVES
     forms = tuple(named_move(Mask.SLOT | Mask.NEXT, intx=word(k)) for k in range(count))
     moves = [filled(forms[0], slot=word(k), next=word(1)) for k in range(count)]
     fixed = signed_intx(unsigned(forms), moves)
