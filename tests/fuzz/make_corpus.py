@@ -16,16 +16,19 @@ import zstandard
 
 from manaflow.fraudproof.equivocation import prove_equivocation
 from manaflow.moves.envelopes import decode_envelope
+from manaflow.moves.marks import UNSIGNED, Mark, Mask
 from manaflow.moves.wire import GenesisFile, encode_block, encode_genesis
 from tests.builders import TYPES, envelope, real_envelopes, state_test_transactions
 from tests.chain import chain_config, random_chain
 from tests.conftest import ROOT, shared_data
+from tests.declared import declared_envelope, named_move
 from tests.fraudproof.test_equivocation import CONFIG, HEADER, ONE, OTHER
 from tests.fraudproof.test_format import samples as proofs
 from tests.fuzz.targets import CORPUS
 from tests.light.test_inclusion import samples as inclusions
 from tests.moves.wire_blocks import honest_block, nonsense_block
 from tests.replays import HOLESKY, chain, file_of
+from tests.vectors.declared.generate import valid
 
 ENVELOPE_BYTES = 2000
 
@@ -41,6 +44,15 @@ def envelopes() -> Iterator[tuple[str, bytes]]:
         of_kind = sorted((raw for raw in raws if decode_envelope(raw).type == kind), key=lambda raw: (len(raw), raw))
         yield f"real-{kind}-short", of_kind[0]
         yield f"real-{kind}-long", of_kind[-1]
+
+
+def declared_envelopes() -> Iterator[tuple[str, bytes]]:
+    """Vectors of every kind, and many short moves."""
+    vectors = {one["name"]: bytes.fromhex(one["envelope"][2:]) for one in valid()}
+    for name in ("some of each kind of move", "no moves", "a create", "an access list", "equal moves", "mask 0x00"):
+        yield name.replace(" ", "-"), vectors[name]
+    smallest = named_move(UNSIGNED & ~Mask.MARK, Mark.STORAGE)
+    yield "many-moves", declared_envelope((smallest,) * 300)
 
 
 def blocks() -> Iterator[tuple[str, bytes]]:
@@ -120,6 +132,7 @@ def archives() -> Iterator[tuple[str, bytes]]:
 SEEDS = {
     "archive": archives,
     "envelope": envelopes,
+    "declared": declared_envelopes,
     "block": blocks,
     "genesis": genesis_files,
     "config": configs,

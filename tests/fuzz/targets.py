@@ -6,6 +6,7 @@ What is accepted must be the one encoding of what it decodes to, and twins must 
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
@@ -28,8 +29,11 @@ from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.light.inclusion import MAGIC as INCLUSION_MAGIC
 from manaflow.light.inclusion import InclusionRejected, read_header, verify_inclusion
+from manaflow.moves.declared import typed_data
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
+from manaflow.moves.marks import Mask, Move
+from manaflow.moves.transactions import DECLARED_TYPE, DeclaredTransaction
 from manaflow.moves.wire import (
     GenesisFile,
     Limits,
@@ -40,6 +44,7 @@ from manaflow.moves.wire import (
     encode_genesis,
 )
 from manaflow.rules.config import ChainConfig
+from manaflow.rules.declared import signed_intx
 from tests.fuzz import mutations
 from tests.fuzz.mutations import Mutation
 from tests.moves.wire_blocks import same
@@ -70,16 +75,31 @@ def envelope(data: bytes) -> bool:
     try:
         transaction = decode_envelope(data)
     except Verdict as verdict:
-        if verdict.rule != Rule.S1:
+        rule = Rule.S2 if data[:1] == bytes((DECLARED_TYPE,)) else Rule.S1
+        if verdict.rule != rule:
             raise
         assert _native.decode_envelope(data) is None
-        assert decode_envelopes([data]).code[0] == Rule.S1
+        assert decode_envelopes([data]).code[0] == rule
         return False
     assert _native.decode_envelope(data) == astuple(transaction)
     assert encode_envelope(transaction) == data
     ours, theirs = decode_envelopes([data]), decode_envelopes_in_python([data])
     for name in ours.__dataclass_fields__:
         assert getattr(ours, name).tobytes() == getattr(theirs, name).tobytes(), name
+    return True
+
+
+def declared(data: bytes) -> bool:
+    """A declared envelope: as any envelope; its typed data is JSON, and its own moves filled with anything fit it."""
+    if not envelope(data):
+        return False
+    transaction = decode_envelope(data)
+    if not isinstance(transaction, DeclaredTransaction):
+        return True
+    json.dumps(typed_data(transaction))
+    fill = [Move(one.mask, one.mark or 1, 0, one.addr, one.slot, one.prev, one.next) for one in transaction.moves]
+    signed = [i for i, one in enumerate(fill) if not one.mask & Mask.INTX]
+    assert list(signed_intx(transaction, fill)) == signed
     return True
 
 
@@ -229,6 +249,7 @@ _SCRATCH = Path(_FOLDER.name) / "block.json"
 
 TARGETS: Final = {
     "envelope": Target(envelope, mutations.envelope, 2**18, 64),
+    "declared": Target(declared, mutations.envelope, 2**18, 256),
     "block": Target(block, mutations.block_file, 2**25, 32),
     "genesis": Target(genesis, mutations.genesis_file, 2**25, 32),
     "config": Target(config, mutations.rlp_after(0), 2**18, 256),
