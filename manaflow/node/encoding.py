@@ -8,7 +8,6 @@ Objects are msgspec.Struct classes with `rename="camel"`; unknown members are ig
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -78,18 +77,41 @@ class StorageKey(bytes):
         return cls(_bytes(digits.rjust(64, "0")))
 
 
-@dataclass(frozen=True, slots=True)
 class BlockTag:
-    """Which block is meant: exactly one of a name, a number and a hash (EIP-1898 objects included)."""
+    """Which block is meant: exactly one of a name, a number and a hash (EIP-1898 objects included). Immutable.
 
-    name: str | None = None
-    """latest, earliest, pending, safe or finalized."""
-    number: int | None = None
-    """At most 64 bits."""
-    block_hash: bytes | None = None
-    """32 bytes."""
-    require_canonical: bool = False
-    """Whether the block of this hash must be on the chain of the head (EIP-1898)."""
+    Not a dataclass: msgspec would read one as an object, and never ask for `parse`.
+    """
+
+    __slots__ = ("block_hash", "name", "number", "require_canonical")
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        number: int | None = None,
+        block_hash: bytes | None = None,
+        require_canonical: bool = False,
+    ) -> None:
+        """`name`: one of BLOCK_NAMES. `number`: at most 64 bits. `block_hash`: 32 bytes.
+
+        `require_canonical`: the block of this hash must be on the chain of the head (EIP-1898).
+        """
+        self.name, self.number, self.block_hash = name, number, block_hash
+        self.require_canonical = require_canonical
+
+    def _key(self) -> tuple[str | None, int | None, bytes | None, bool]:
+        return self.name, self.number, self.block_hash, self.require_canonical
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BlockTag) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        name, number, block_hash, canonical = self._key()
+        return f"BlockTag({name=}, {number=}, {block_hash=}, {canonical=})"
 
     @classmethod
     def parse(cls, value: Any) -> BlockTag:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import structlog
 
 
 def configure_logging(*, as_json: bool) -> None:
-    """Time in UTC, level, event and its fields; tracebacks without the values of variables, which may be secret."""
+    """To stderr: time in UTC, level, event, fields; tracebacks without the values of variables, which may be secret."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -16,4 +18,8 @@ def configure_logging(*, as_json: bool) -> None:
     last: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )
-    structlog.configure(processors=[*shared, last], cache_logger_on_first_use=False)
+    structlog.configure(
+        processors=[*shared, last],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
