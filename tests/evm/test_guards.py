@@ -21,7 +21,7 @@ from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
 from manaflow.moves.transactions import DECLARED_TYPE, DeclaredTransaction, NamedMove
-from manaflow.rules.config import Fork
+from manaflow.rules.config import Fork, Profile
 from tests.declared import named_move
 from tests.evm.comparing import gas_steps, outcome
 from tests.evm.crafting import CHAIN_ID, ETHER, INVALID, OTHER, TO, Account, asm, case, load, store, word
@@ -46,7 +46,7 @@ def guard(slot: int) -> NamedMove:
 def job(code: bytes, guards: int, fork: Fork = Fork.PRAGUE, **changes: Any) -> Job:
     """A declared call of `to` with so many guards, within a wide world."""
     accounts = {TO: Account(ETHER, 1, code, {1: 5})}
-    plain = case("", [], accounts=accounts, code=code, fork=fork, settings={"credits_coinbase": False}).job
+    plain = case("", [], accounts=accounts, code=code, fork=fork, settings={"profile": Profile.MANAFLOW}).job
     call = plain.call
     assert not hasattr(call, "kind")
     fields = {name: getattr(call, name) for name in type(call).__slots__}
