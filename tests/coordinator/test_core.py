@@ -33,7 +33,8 @@ def test_a_transfer_goes_all_the_way(desk: Desk) -> None:
     assert block.envelopes == (raw,)
     assert len(coordinator.pool) == 0
     receipts = desk.latest.receipts(1)
-    assert receipts is not None and [r.status for r in receipts] == [1]
+    assert receipts is not None
+    assert [r.status for r in receipts] == [1]
     assert desk.latest.transaction(keccak256(raw)) == (1, 1)
 
 

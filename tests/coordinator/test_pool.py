@@ -1,0 +1,165 @@
+"""The pool against a plain model: the same transactions in it, the same ones pushed out, whatever is done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from manaflow.coordinator.messages import Reason
+from manaflow.coordinator.policy import POLICIES
+from manaflow.coordinator.pool import Added, Entry, Limits, Pool, Refusal
+
+LIMITS = Limits(transactions=6, total_bytes=120, per_sender=3, blocks=50)
+
+
+def entry(sender: int = 1, nonce: int = 0, tip: int = 10, cap: int = 100, arrival: int = 1, **changes: Any) -> Entry:
+    fields: dict[str, Any] = {
+        "txid": arrival.to_bytes(32, "big"), "envelope": b"x" * 10, "sender": bytes([sender]) * 20, "nonce": nonce,
+        "priority_fee": tip, "max_fee": cap, "gas_limit": 21_000, "cost": 0, "declared": None, "valid_until": 0,
+        "arrival": arrival, "expires": 50,
+    }  # fmt: skip
+    return Entry(**(fields | changes))
+
+
+class Model:
+    """The pool as a list, every answer by looking at all of it."""
+
+    def __init__(self) -> None:
+        self.rows: list[Entry] = []
+        self.held: set[bytes] = set()
+
+    def add(self, new: Entry) -> list[bytes] | Reason:
+        if any(row.txid == new.txid for row in self.rows):
+            return Reason.KNOWN
+        old = next((r for r in self.rows if (r.sender, r.nonce) == (new.sender, new.nonce)), None)
+        if old is not None:
+            enough = all(
+                n >= max(o + 1, -(-o * 110 // 100))
+                for n, o in ((new.max_fee, old.max_fee), (new.priority_fee, old.priority_fee))
+            )
+            if old.txid in self.held or not enough:
+                return Reason.UNDERPRICED
+        elif sum(row.sender == new.sender for row in self.rows) >= LIMITS.per_sender:
+            return Reason.SENDER_FULL
+        rows, gone = [row for row in self.rows if row is not old], [] if old is None else [old.txid]
+
+        def fits() -> bool:
+            size = sum(len(row.envelope) for row in rows) + len(new.envelope)
+            return len(rows) < LIMITS.transactions and size <= LIMITS.total_bytes
+
+        while not fits():
+            free = [row for row in rows if row.txid not in self.held]
+            victim = min(free, key=lambda r: (min(r.priority_fee, r.max_fee), -r.arrival), default=None)
+            if victim is None or min(victim.priority_fee, victim.max_fee) >= min(new.priority_fee, new.max_fee):
+                return Reason.UNDERPRICED
+            rows.remove(victim)
+            gone.append(victim.txid)
+        self.rows = [*rows, new]
+        return gone
+
+
+class PoolMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.model, self.arrival = Pool(LIMITS), Model(), 0
+
+    @rule(
+        sender=st.integers(1, 4), nonce=st.integers(0, 4), tip=st.integers(0, 30), cap=st.integers(0, 60),
+        size=st.integers(1, 60), expires=st.integers(1, 9),
+    )  # fmt: skip
+    def add(self, sender: int, nonce: int, tip: int, cap: int, size: int, expires: int) -> None:
+        self.arrival += 1
+        new = entry(sender, nonce, tip, cap, self.arrival, envelope=b"x" * size, expires=expires)
+        found, expected = self.pool.add(new), self.model.add(new)
+        if isinstance(found, Refusal):
+            assert found.reason == expected
+        else:
+            assert isinstance(found, Added)
+            assert [gone.txid for gone, _ in found.gone] == expected
+
+    @rule(pick=st.integers(0, 9))
+    def hold(self, pick: int) -> None:
+        if self.model.rows:
+            row = self.model.rows[pick % len(self.model.rows)]
+            self.pool.hold(row)
+            self.model.held.add(row.txid)
+
+    @rule(pick=st.integers(0, 9))
+    def release(self, pick: int) -> None:
+        if self.model.rows:
+            row = self.model.rows[pick % len(self.model.rows)]
+            self.pool.release(row)
+            self.model.held.discard(row.txid)
+
+    @rule(pick=st.integers(0, 9))
+    def remove(self, pick: int) -> None:
+        if self.model.rows:
+            row = self.model.rows.pop(pick % len(self.model.rows))
+            assert self.pool.remove(row.txid) is row
+
+    @rule(sender=st.integers(1, 4), nonce=st.integers(0, 5))
+    def pass_nonce(self, sender: int, nonce: int) -> None:
+        who = bytes([sender]) * 20
+        passed = sorted((r for r in self.model.rows if r.sender == who and r.nonce < nonce), key=lambda r: r.nonce)
+        assert self.pool.pass_nonce(who, nonce) == passed
+        self.model.rows = [row for row in self.model.rows if row not in passed]
+
+    @rule(number=st.integers(0, 9))
+    def expire(self, number: int) -> None:
+        gone = sorted((r for r in self.model.rows if r.expires <= number), key=lambda r: (r.expires, r.arrival))
+        assert self.pool.expire(number) == gone
+        self.model.rows = [row for row in self.model.rows if row not in gone]
+
+    @invariant()
+    def same(self) -> None:
+        assert sorted(r.txid for r in self.pool) == sorted(r.txid for r in self.model.rows)
+        assert self.pool.total_bytes == sum(len(row.envelope) for row in self.model.rows)
+        for row in self.model.rows:
+            assert self.pool.at(row.sender, row.nonce) is row
+            assert row.is_held == (row.txid in self.model.held)
+        assert set(self.pool.senders()) == {row.sender for row in self.model.rows}
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize(("tip", "cap", "is_taken"), [(11, 110, True), (10, 110, False), (11, 109, False)])
+def test_a_replacement_pays_a_tenth_more_of_both(tip: int, cap: int, is_taken: bool) -> None:
+    pool = Pool(LIMITS)
+    pool.add(entry())
+    found = pool.add(entry(tip=tip, cap=cap, arrival=2))
+    assert isinstance(found, Added) == is_taken
+    assert len(pool) == 1
+
+
+def test_room_is_made_by_the_cheapest_and_of_these_the_newest() -> None:
+    pool = Pool(LIMITS)
+    for i in range(6):
+        pool.add(entry(sender=i, tip=5, arrival=i + 1))
+    refused = pool.add(entry(sender=9, tip=5, arrival=9))
+    assert isinstance(refused, Refusal)
+    found = pool.add(entry(sender=9, tip=6, arrival=9))
+    assert isinstance(found, Added)
+    assert [gone.arrival for gone, _ in found.gone] == [6]
+
+
+def test_memory_stays_bounded_by_what_is_in_the_pool() -> None:
+    pool = Pool(LIMITS)
+    for i in range(2000):
+        pool.add(entry(arrival=i + 1))
+        pool.remove((i + 1).to_bytes(32, "big"))
+    assert len(pool._cheapest) < 100
+    assert len(pool._expiring) < 100
+
+
+def test_policies_order() -> None:
+    early, late = entry(arrival=1, tip=1, cap=100), entry(arrival=2, tip=9, cap=100)
+    capped = entry(arrival=3, tip=50, cap=92)
+    order = {name: sorted([late, capped, early], key=lambda e: policy.key(e, 90)) for name, policy in POLICIES.items()}
+    assert order["arrival"] == [early, late, capped]
+    assert order["priority-fee"] == [late, capped, early]
