@@ -19,7 +19,7 @@ from manaflow.fraudproof.verify import verify
 from manaflow.moves import trees
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.hashing import keccak256
-from manaflow.moves.leaf import LEAF_BYTES
+from manaflow.moves.leaf import LEAF_BYTES, Leaf
 from manaflow.rules.encoding import check_b1_node, check_b1_parent
 from tests.chain import PRODUCER
 from tests.fraudproof.forge import (
@@ -115,7 +115,8 @@ def test_a_node_that_is_none(tree: Tree, preimage: bytes) -> None:
     """Alone under the root, and as the right child of the root of five."""
     root = hashlib.sha256(preimage).digest()
     alone = with_root(tree, root, 5)
-    convict(prove(alone, TreeEvidence(tree, preimage, ())), alone, Rule.B1)
+    verdict = convict(prove(alone, TreeEvidence(tree, preimage, ())), alone, Rule.B1).verdict
+    assert (verdict.transaction, verdict.move) == (TRANSACTION if tree == Tree.MOVES else None, None)
     sibling = bytes(32)
     below = with_root(tree, trees.node_hash(sibling, root), 5)
     verdict = convict(prove(below, TreeEvidence(tree, preimage, (b"\1" + sibling,))), below, Rule.B1).verdict
@@ -128,6 +129,18 @@ def test_an_empty_tree_below_a_node(tree: Tree) -> None:
     convict(prove(accused, TreeEvidence(tree, b"", (b"\0" + bytes(32),))), accused, Rule.B1)
     empty = with_root(tree, trees.EMPTY_ROOT, 0)
     assert "B1 holds" in rejection(prove(empty, TreeEvidence(tree, b"", ())), empty.hash)
+
+
+def test_what_the_decoder_of_leaves_refuses_convicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Today that is another length alone; should it refuse more, so does B1."""
+    node = entry_among(Tree.TRANSACTIONS, rows_of(HONEST, Tree.TRANSACTIONS), 1)
+    assert "B1 holds" in rejection(prove(HONEST, node), HONEST.hash)
+
+    def strict(data: bytes) -> Leaf:
+        raise Verdict(Rule.B1, "no leaf is good enough")
+
+    monkeypatch.setattr(Leaf, "decode", staticmethod(strict))
+    assert convict(prove(HONEST, node), HONEST, Rule.B1).verdict.transaction == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc0", b"nothing", bytes(1025), HONEST.header.encode() + b"\0"])

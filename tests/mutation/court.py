@@ -16,7 +16,9 @@ from manaflow.evm.native import RevmExecutor
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.evm.pyevm.executor import PyEvmExecutor
 from manaflow.fraudproof.challenge import Accusation
+from manaflow.fraudproof.equivocation import SignedHeader, prove_equivocation, verify_equivocation
 from manaflow.fraudproof.errors import ProofRejected, Unprovable
+from manaflow.fraudproof.evidence import TransactionEvidence
 from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.verify import verify
 from manaflow.moves.block import Block
@@ -24,6 +26,7 @@ from manaflow.moves.wire import encode_block
 from manaflow.validator.validator import Mode, Validator
 from manaflow.validator.witness import Witness
 from tests.moves.wire_blocks import same
+from tests.mutation.committed import Committed, same_place
 from tests.mutation.operators import Impossible, Operator
 from tests.replays import chain
 
@@ -38,8 +41,15 @@ class Exhibit:
 
     rule: Rule
     bytes: int
+    code_bytes: int
+    """How many of them are code that the accused transaction runs."""
     python_seconds: float
     native_seconds: float
+
+    @property
+    def bytes_without_code(self) -> int:
+        """The proof beside the code."""
+        return self.bytes - self.code_bytes
 
 
 @dataclass
@@ -55,6 +65,8 @@ class Record:
     unproved: list[str] = field(default_factory=list)
     unjust: list[str] = field(default_factory=list)
     """Proofs that verify against an honest block."""
+    twice: list[tuple[int, float]] = field(default_factory=list)
+    """Bytes and seconds of each proof that the producer signed the honest block as well."""
 
     @property
     def mutations(self) -> int:
@@ -72,6 +84,7 @@ class Record:
             f"by rule: {dict(sorted(rules.items()))}",
             f"apart, with the reasons of challenge.UNPROVABLE: {dict(sorted(self.apart.items()))}",
             f"as honest as the original: {self.free.total()}",
+            f"equivocations proved beside them: {len(self.twice)}",
         ]
 
 
@@ -91,8 +104,11 @@ class Court:
         """The validator as the challenger sees it."""
         return Witness(self.validator)
 
-    def try_one(self, operator: Operator, seed: int, record: Record) -> None:
+    def try_one(self, operator: Operator | Committed, seed: int, record: Record) -> None:
         """Mutate, judge, prove, verify, and put down what became of it."""
+        if isinstance(operator, Committed):
+            self._try_committed(operator, seed, record)
+            return
         label = f"{operator.name} of {self.name}, seed {seed}"
         block = self.mutated(operator, seed)
         if block is None:
@@ -114,6 +130,24 @@ class Court:
         if not self.refuses_file(block):
             record.undetected.append(f"{label}: its file")
         self._convict(operator, accusation, verdict, f"{label}: {verdict}", record)
+
+    def _try_committed(self, operator: Committed, seed: int, record: Record) -> None:
+        """The same of bytes that no block holds: the header over them is refused, and whoever has them proves it."""
+        label = f"{operator.name} of {self.name}, seed {seed}"
+        rng = random.Random(f"{operator.name} {self.name} {seed}")
+        block, proof = operator.make(self.honest, self.validator.config, rng)
+        record.kinds[operator.kind] += 1
+        if not self.refuses_file(block):
+            record.undetected.append(label)
+            return
+        try:
+            record.convicted.append(examine(proof, block.hash))
+        except (ProofRejected, Failure) as error:
+            record.unproved.append(f"{label}: {type(error).__name__} {error}")
+            return
+        for other in same_place(proof, self.honest):
+            if not is_rejected(other.encode(), self.honest.hash):
+                record.unjust.append(label)
 
     def refuses_file(self, block: Block) -> bool:
         """True if the block's file, where it has one, is not imported, and the head stays."""
@@ -156,7 +190,29 @@ class Court:
             record.unproved.append(f"{label}: {type(error).__name__} {error}")
             return
         record.convicted.append(exhibit)
+        self._convict_producer(accusation.block, record)
         record.unjust += [f"{label} ({how})" for how in self.unjust(proof, verdict)]
+
+    def _convict_producer(self, block: Block, record: Record) -> None:
+        """Its producer signed the honest block as well: if of one number and parent, that is an equivocation."""
+        own, other = (SignedHeader(b.header.encode(), b.signature) for b in (block, self.honest))
+        fitting = (block.header.number, block.header.parent_hash, block.header.config) == (
+            self.honest.header.number,
+            self.honest.header.parent_hash,
+            self.honest.header.config,
+        )
+        data = prove_equivocation(self.validator.config, own, other).encode()
+        started = time.perf_counter()
+        try:
+            verify_equivocation(data, other.hash)
+        except ProofRejected:
+            if fitting and own.hash != other.hash:
+                record.unproved.append(f"equivocation beside {self.name}")
+            return
+        if fitting:
+            record.twice.append((len(data), time.perf_counter() - started))
+        else:
+            record.unjust.append(f"equivocation beside {self.name}")
 
     def unjust(self, proof: Proof, verdict: Verdict) -> Iterator[str]:
         """How the proof, or one built for the same place, convicts the honest block."""
@@ -188,7 +244,13 @@ def examine(proof: Proof, head: bytes) -> Exhibit:
         verified = verify(data, head, executor)
         seconds.append(time.perf_counter() - started)
         assert verified.rule == proof.rule
-    return Exhibit(proof.rule, len(data), *seconds)
+    return Exhibit(proof.rule, len(data), code_bytes_of(proof), *seconds)
+
+
+def code_bytes_of(proof: Proof) -> int:
+    """Bytes of the codes that an execution proof brings, each distinct one once."""
+    evidence = proof.evidence
+    return sum(map(len, evidence.codes)) if isinstance(evidence, TransactionEvidence) else 0
 
 
 def is_rejected(data: bytes, head: bytes) -> bool:
@@ -211,7 +273,7 @@ def courts(bases: Sequence[Sequence[str]], folder: Path) -> Iterator[list[Court]
             court.validator.close()
 
 
-def hear(found: Sequence[Court], operators: Sequence[Operator], rounds: int, first_seed: int = 0) -> Record:
+def hear(found: Sequence[Court], operators: Sequence[Operator | Committed], rounds: int, first_seed: int = 0) -> Record:
     """Each operator `rounds` times, over the courts in turn; where it finds nothing, over the next ones."""
     record = Record()
     for seed in range(first_seed, first_seed + rounds):

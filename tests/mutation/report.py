@@ -1,4 +1,5 @@
-"""Write docs/PROOFS.md: sizes and verification times of the proofs that convict mutated real blocks.
+"""Write docs/PROOFS.md: sizes and verification times of the proofs that convict mutated real blocks, and of one against
+every transaction of the mainnet blocks.
 
 python -m tests.mutation.report [--rounds 4] [--out docs/PROOFS.md]
 """
@@ -16,10 +17,12 @@ from manaflow.fraudproof.challenge import UNPROVABLE
 from manaflow.fraudproof.format import PROVABLE
 from tests.conftest import ROOT
 from tests.mutation.bases import bases
-from tests.mutation.catalogue import ALL
+from tests.mutation.catalogue import ALL, ELSEWHERE
 from tests.mutation.court import Exhibit, Record, courts, hear
+from tests.mutation.executions import mainnet_names, measure, section
 
 SHOWS = {
+    "B1": "the bytes, and where their tree holds them; or the parent's, which are no header",
     "M1": "the transaction", "M2": "the transaction", "M3": "the transaction", "M4": "the transaction",
     "M5": "the transaction", "M6": "the transaction (a crediting one: and the withdrawals)", "S1": "the transaction",
     "B2": "the parent's header", "B3": "two neighbouring leaves, or a node that contradicts a count",
@@ -32,9 +35,13 @@ SHOWS = {
 }  # fmt: skip
 
 
-def document(record: Record, names: Sequence[str]) -> str:
+EXECUTION_RULES = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4})
+"""Their proofs bring code."""
+
+
+def document(record: Record, names: Sequence[str], executions: str) -> str:
     """The whole page."""
-    rows = "\n".join(_row(rule, record.convicted) for rule in sorted(PROVABLE))
+    rows = "\n".join(_row(rule, record.convicted) for rule in sorted(PROVABLE - ELSEWHERE))
     free = record.free.total()
     reasons = "\n".join(f"| {why} | {record.apart[why]} | {text} |" for why, text in UNPROVABLE.items())
     return f"""# Proof sizes and verification times
@@ -53,11 +60,17 @@ its signature, and the paths. Blocks: {", ".join(names)}.
 | as honest as the original: other values of inputs that no rule binds, or transactions left out | {free} |
 | what no file shows, below | {record.apart.total()} |
 
-| rule | shown | proofs | bytes: smallest | median | largest | py-evm, ms | revm, ms |
-|---|---|--:|--:|--:|--:|--:|--:|
+| rule | shown | proofs | bytes: smallest | median | largest | without code: median | largest | py-evm, ms | revm, ms |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|
 {rows}
+{_row_of_equivocations(record)}
 
-Times are medians of whole verifications on one core, codec and signature included; only X0 to X4 execute anything.
+Times are medians of whole verifications on one core, codec and signature included; only X0 to X4 execute anything. They
+bring the code that the transaction runs, by hash and each distinct one once. An equivocation is proved beside each
+mutation that leaves number and parent as they are: its producer signed the honest block as well. It voids no block.
+S2 to S4 and X5 bind profile `manaflow` alone, and these are blocks of Ethereum: those rules have tests of their own.
+
+{executions.strip()}
 
 ## What no file shows
 
@@ -70,14 +83,23 @@ drift of inputs, genesis itself).
 """
 
 
+def _row_of_equivocations(record: Record) -> str:
+    sizes = sorted(size for size, _ in record.twice) or [0]
+    took = 1000 * median(seconds for _, seconds in record.twice) if record.twice else 0
+    shown = f"{len(record.twice)} | {sizes[0]:,} | {median(sizes):,.0f} | {sizes[-1]:,} | | | {took:.1f} | |"
+    return f"| equivocation | two headers and their signatures | {shown}"
+
+
 def _row(rule: Rule, exhibits: Sequence[Exhibit]) -> str:
     own = [exhibit for exhibit in exhibits if exhibit.rule == rule]
     if not own:
-        return f"| {rule.name} | {SHOWS[rule.name]} | 0 | | | | | |"
+        return f"| {rule.name} | {SHOWS[rule.name]} | 0 | | | | | | | |"
     sizes = sorted(exhibit.bytes for exhibit in own)
     python = 1000 * median(exhibit.python_seconds for exhibit in own)
     native = 1000 * median(exhibit.native_seconds for exhibit in own)
-    shown = f"{sizes[0]:,} | {median(sizes):,.0f} | {sizes[-1]:,} | {python:.1f} | {native:.1f}"
+    bare = sorted(exhibit.bytes_without_code for exhibit in own)
+    without = f"{median(bare):,.0f} | {bare[-1]:,}" if rule in EXECUTION_RULES else "|"
+    shown = f"{sizes[0]:,} | {median(sizes):,.0f} | {sizes[-1]:,} | {without} | {python:.1f} | {native:.1f}"
     return f"| {rule.name} | {SHOWS[rule.name]} | {len(own)} | {shown} |"
 
 
@@ -90,9 +112,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, courts(bases(), Path(folder)) as found:
         record = hear(found, ALL, arguments.rounds)
         names = [court.name for court in found]
-    print(*record.lines(), sep="\n")
+    executions = section(measure(mainnet_names()))
+    print(*record.lines(), executions, sep="\n")
     print(*record.undetected, *record.unproved, *record.unjust, sep="\n")
-    arguments.out.write_text(document(record, names))
+    arguments.out.write_text(document(record, names, executions))
 
 
 if __name__ == "__main__":

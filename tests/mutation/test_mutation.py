@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from manaflow.errors import Rule, Verdict
-from manaflow.fraudproof import challenge
-from manaflow.fraudproof.format import PROVABLE
+from manaflow.fraudproof import challenge, judge_bytes
+from manaflow.fraudproof.format import BYTES_RULES, PROVABLE
 from manaflow.fraudproof.verify import VerifiedProof
 from manaflow.moves.block import Block
 from manaflow.moves.wire import decode_block, encode_block
@@ -24,7 +24,8 @@ from tests.conftest import is_nightly
 from tests.moves.wire_blocks import same
 from tests.mutation import court as module
 from tests.mutation.bases import SAMPLE, bases
-from tests.mutation.catalogue import ALL, KINDS
+from tests.mutation.catalogue import ALL, ELSEWHERE, KINDS
+from tests.mutation.committed import COMMITTED, Committed
 from tests.mutation.court import Court, Record, courts, hear
 from tests.mutation.operators import Operator
 
@@ -38,7 +39,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Court]]:
         yield made
 
 
-def named(name: str) -> Operator:
+def named(name: str) -> Operator | Committed:
     return next(operator for operator in ALL if operator.name == name)
 
 
@@ -53,7 +54,9 @@ def test_every_mutation_is_refused_and_proved_and_nothing_honest_is(found: list[
     assert set(record.apart) == {"B7", "withheld"}
     assert len(record.convicted) > 0.75 * record.mutations
     proved = {exhibit.rule for exhibit in record.convicted}
-    assert proved == PROVABLE
+    assert proved == PROVABLE - ELSEWHERE
+    assert sum(exhibit.rule == Rule.B1 for exhibit in record.convicted) == len(COMMITTED) * ROUNDS
+    assert len(record.twice) > 0.7 * len(record.convicted)
 
 
 def test_every_base_is_mutated(found: list[Court]) -> None:
@@ -64,9 +67,9 @@ def test_every_base_is_mutated(found: list[Court]) -> None:
 
 
 def test_every_provable_rule_has_a_builder_and_every_other_one_a_reason() -> None:
-    assert set(challenge.BUILDERS) == set(PROVABLE)
+    assert set(challenge.BUILDERS) == set(PROVABLE) - BYTES_RULES
     others = {rule.name for rule in set(Rule) - set(PROVABLE)}
-    assert others == {"B1", "B7", "S2", "S3", "S4", "X5"}
+    assert {"B7"} <= others <= {"B7", "X5"}
     assert set(challenge.UNPROVABLE) == {"B1", "B7", "withheld", "F2", "later"}
 
 
@@ -115,6 +118,24 @@ def heard(court: Court, name: str) -> Record:
 def test_a_validator_that_takes_a_lie_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(court.validator, "judge_block", lambda block: None)
     assert len(heard(court, "move.next.flip").undetected) == 1
+
+
+def test_a_validator_that_takes_malformed_bytes_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(court, "refuses_file", lambda block: False)
+    assert len(heard(court, "committed.transactions.short").undetected) == 1
+
+
+def test_a_judge_who_takes_malformed_bytes_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_bytes, "check_b1_node", lambda *_: None)
+    assert len(heard(court, "committed.codes.short").unproved) == 1
+
+
+def test_a_judge_who_convicts_all_bytes_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
+    def strict(preimage: bytes, width: int, is_root: bool) -> None:
+        raise Verdict(Rule.B1, "nothing is good enough")
+
+    monkeypatch.setattr(judge_bytes, "check_b1_node", strict)
+    assert heard(court, "committed.moves.short").unjust
 
 
 def test_a_missing_builder_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
