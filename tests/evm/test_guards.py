@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,11 +21,13 @@ from manaflow.evm.validity import GAS_GUARD, floor_gas, intrinsic_gas
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
-from manaflow.moves.transactions import DECLARED_TYPE, DeclaredTransaction, NamedMove
+from manaflow.moves.transactions import DECLARED_TYPE, DeclaredTransaction, EthereumTransaction, NamedMove
 from manaflow.rules.config import Fork, Profile
+from tests.conftest import is_nightly
 from tests.declared import named_move
-from tests.evm.comparing import gas_steps, outcome
-from tests.evm.crafting import CHAIN_ID, ETHER, INVALID, OTHER, TO, Account, asm, case, load, store, word
+from tests.evm import random_jobs
+from tests.evm.comparing import difference, gas_steps, outcome
+from tests.evm.crafting import ETHER, INVALID, OTHER, TO, Account, asm, case, load, store, word
 from tests.evm.engines import ENGINES
 
 REFUNDED = asm(0, 1, "SSTORE")
@@ -36,6 +39,7 @@ CODES = {
     "reverts": store(1) + asm(0, 0, "REVERT"),
     "fails": INVALID,
 }
+JOBS = 3000 if is_nightly() else 150
 FORKS = [Fork.PARIS, Fork.SHANGHAI, Fork.CANCUN, Fork.PRAGUE]
 
 
@@ -47,12 +51,8 @@ def job(code: bytes, guards: int, fork: Fork = Fork.PRAGUE, **changes: Any) -> J
     """A declared call of `to` with so many guards, within a wide world."""
     accounts = {TO: Account(ETHER, 1, code, {1: 5})}
     plain = case("", [], accounts=accounts, code=code, fork=fork, settings={"profile": Profile.MANAFLOW}).job
-    call = plain.call
-    assert not hasattr(call, "kind")
-    fields = {name: getattr(call, name) for name in type(call).__slots__}
-    moves = tuple(guard(slot) for slot in range(guards))
-    fields |= {"type": DECLARED_TYPE, "valid_until": 0, "flags": 1, "moves": moves, "chain_id": CHAIN_ID}
-    return replace(plain, call=DeclaredTransaction(**(fields | changes)))
+    made = with_guards(plain, guards)
+    return replace(made, call=replace(declared(made), **changes))
 
 
 def declared(job: Job) -> DeclaredTransaction:
@@ -116,6 +116,31 @@ def test_engines_agree_at_every_gas_step(code: str) -> None:
     assert steps or code in ("stop", "fails")
     for step in steps:
         assert outcome(pyevm, step) == outcome(revm, step)
+
+
+def with_guards(plain: Job, guards: int) -> Job:
+    """The same call, declared."""
+    call = plain.call
+    assert isinstance(call, EthereumTransaction)
+    fields = {name: getattr(call, name) for name in EthereumTransaction.__slots__}
+    moves = tuple(guard(slot) for slot in range(guards))
+    changed = {"type": DECLARED_TYPE, "valid_until": 0, "flags": 1, "moves": moves}
+    return replace(plain, call=DeclaredTransaction(**(fields | changed)))
+
+
+def test_engines_agree_on_random_calls_with_guards() -> None:
+    pyevm, revm = ENGINES
+    seen: Counter[object] = Counter()
+    for seed in random_jobs.seeds(JOBS):
+        plain = random_jobs.job(seed)
+        if not isinstance(plain.call, EthereumTransaction) or plain.call.type != 2:
+            continue
+        declared_job = with_guards(plain, seed % 4)
+        assert (told := difference(revm, pyevm, declared_job, seed)) is None, f"seed {seed}: {told}"
+        result = outcome(revm, declared_job)
+        seen[result.status if isinstance(result, Execution) else result[0]] += 1
+    assert seen[0] > JOBS // 20
+    assert seen[1] > JOBS // 20
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)

@@ -277,7 +277,7 @@ def test_eth_account_signs_the_same(fields: dict[str, Any]) -> None:
 
 
 def test_the_most_moves() -> None:
-    """The smallest have nine bytes: they share what is masked, so that memory grows with the bytes."""
+    """The smallest have eight bytes: they share what is masked, so that memory grows with the bytes."""
     smallest = named_move(UNSIGNED & ~Mask.MARK, Mark.BALANCE)
     transaction = declared((smallest,) * MAX_SIGNED_MOVES)
     assert len(transaction.moves) == MAX_SIGNED_MOVES == 8192
