@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from manaflow.errors import Rule, Verdict
 from manaflow.fraudproof import build, build_counts
 from manaflow.fraudproof.build import Seat
+from manaflow.fraudproof.build_codes import with_codes_asked_for
 from manaflow.fraudproof.errors import Unprovable
 from manaflow.fraudproof.format import PARENT_RULES, Proof
 from manaflow.moves import trees
@@ -236,7 +237,7 @@ def _transaction(accusation: Accusation, verdict: Verdict) -> Proof:
     if not _has_what_it_names(accusation, verdict.transaction):
         raise unprovable("withheld", verdict)
     codes = _codes_named(accusation, verdict.transaction)
-    return build.prove_transaction(verdict.rule, block, chain.config, verdict.transaction, codes)
+    return with_codes_asked_for(build.prove_transaction(verdict.rule, block, chain.config, verdict.transaction, codes))
 
 
 def _has_what_it_names(accusation: Accusation, transaction: int) -> bool:

@@ -16,6 +16,7 @@ from manaflow.moves.wire import encode_block
 from manaflow.validator.validator import Mode
 from tests.catalogue.dishonest import Draft, Transaction
 from tests.declared_chain import Sealed, sealed_chain
+from tests.manaflow_chain import Producer, coded_chain
 from tests.replays import ACROSS_CANCUN, HOLESKY, Chain, chain
 
 
@@ -44,6 +45,9 @@ BLOBS = Base(("1-21230867",))
 MANAFLOW = Base(("manaflow",))
 """No real block: a chain of profile `manaflow` with declared transactions of every kind (tests/declared_chain.py)."""
 
+CODES = Base(("codes",))
+"""No real block: a chain of profile `manaflow` with many large codes (tests/manaflow_chain.py)."""
+
 
 @dataclass(frozen=True)
 class Lie:
@@ -66,7 +70,8 @@ class Case:
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self.chain: Chain | Sealed = sealed_chain() if base == MANAFLOW else chain(*base.names)
+        made = {MANAFLOW: sealed_chain, CODES: coded_chain}.get(base)
+        self.chain: Chain | Sealed | Producer = chain(*base.names) if made is None else made()
         self.config = self.chain.config
         self.block = self.chain.blocks[-1]
         self.header = self.block.header

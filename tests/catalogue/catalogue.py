@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from manaflow.errors import Rule
-from tests.catalogue import bodies, declared, execution, files, headers, moves, signatures, state
+from tests.catalogue import bodies, declared, execution, files, headers, limits, moves, signatures, state
 from tests.catalogue.case import REGISTER, Base, Entry
 
-SECTIONS: Final = (files, headers, bodies, signatures, declared, moves, state, execution)
-LATER: Final = frozenset({Rule.X5})
-"""Rules that are not judged yet."""
-
+SECTIONS: Final = (files, headers, bodies, signatures, declared, moves, state, execution, limits)
 CATALOGUE: Final[tuple[Entry, ...]] = tuple(REGISTER)
 BASES: Final[tuple[Base, ...]] = tuple(dict.fromkeys(entry.base for entry in CATALOGUE))

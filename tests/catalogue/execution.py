@@ -1,4 +1,4 @@
-"""X0 to X4: transactions whose moves fit the state and are not what an execution makes of it.
+"""X0 to X5: transactions whose moves fit the state and are not what an execution makes of it.
 
 Out of X0's reach behind the other rules: a nonce that is not the sender's (M3, V1), another chain id (S1), a block over
 its blob gas (B2), a sender with code (nobody has its key).

@@ -213,7 +213,7 @@ def test_only_this_version_and_these_rules() -> None:
     assert "version 2 of the format" in rejection(MAGIC + b"\2" + data[START:], head)
     assert "begins with other bytes" in rejection(b"MANAPROOX" + data[len(MAGIC) :], head)
     fields = rlp.decode(data[START:])
-    for number in (0, int(Rule.B7), int(Rule.X5), 99, 255):
+    for number in (0, int(Rule.B7), 99, 255):
         fields[0] = bytes([number]) if number else b""
         assert f"rule number {number} is none" in rejection(data[:START] + rlp.encode(fields), head)
 

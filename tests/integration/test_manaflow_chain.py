@@ -62,7 +62,7 @@ def made() -> Producer:
 
 
 def blocks() -> list[Block]:
-    return made().blocks[1:]
+    return made().blocks
 
 
 def imported(path: Path, mode: Mode, until: int | None = None) -> Validator:
@@ -165,14 +165,14 @@ def test_undo_goes_back_through_the_same_states(tmp_path: Path) -> None:
 
 
 def test_the_chain_backwards_ends_in_genesis() -> None:
-    seen = list(verify_backwards(reversed(made().blocks), made().config))
+    seen = list(verify_backwards([*reversed(blocks()), made().genesis.block], made().config))
     assert seen[-1].number == 0
     assert seen[-1].demanded == 0
 
 
 def test_blockhash_shows_the_hashes_of_this_chain() -> None:
     keeper = created(made().addresses[0], 0)
-    assert made().filler.value((Mark.STORAGE, keeper, ZERO32)) == made().blocks[7].hash
+    assert made().filler.value((Mark.STORAGE, keeper, ZERO32)) == blocks()[6].hash
 
 
 def test_blocks_survive_their_files() -> None:
