@@ -17,6 +17,8 @@ from manaflow.node.limits import Limits
 STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """JSON strings, closed or cut off. Possessive, and the closing quote optional: linear on any input."""
 NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
+ALIKE = bytes.maketrans(b"{}", b"[]")
+"""Depth does not tell brackets from braces; whether they match is the decoder's business."""
 ENCODER = msgspec.json.Encoder()
 
 
@@ -61,7 +63,9 @@ def check_structure(body: bytes, limits: Limits) -> None:
     """
     if body.count(b"[") + body.count(b"{") <= limits.max_depth and body.count(b",") < limits.max_values:
         return
-    structure = STRINGS.sub(b"", body).translate(None, NOT_STRUCTURE)
+    if body.count(b'"') > 4 * limits.max_values:  # a key and a value have two each; the rest is for escaped ones
+        raise limit_exceeded(f"more than {limits.max_values} values in one request")
+    structure = STRINGS.sub(b"", body).translate(ALIKE, NOT_STRUCTURE)
     commas = structure.count(b",")
     brackets = structure.translate(None, b",")
     if commas + len(brackets) > limits.max_values:
@@ -69,7 +73,7 @@ def check_structure(body: bytes, limits: Limits) -> None:
     for _ in range(limits.max_depth):  # each round takes the innermost pairs away
         if not brackets:
             return
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     if brackets:
         raise RpcError(PARSE_ERROR, f"parse error: brackets do not match, or nest more than {limits.max_depth} deep")
 

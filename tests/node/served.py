@@ -57,8 +57,20 @@ async def unreadable() -> Any:
     return object()
 
 
+class Sleepers:
+    """How many calls of t_sleep run, and ran at most, in this process."""
+
+    now = 0
+    peak = 0
+
+
 async def sleep(seconds: float) -> float:
-    await asyncio.sleep(seconds)
+    Sleepers.now += 1
+    Sleepers.peak = max(Sleepers.peak, Sleepers.now)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        Sleepers.now -= 1
     return seconds
 
 
