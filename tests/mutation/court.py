@@ -25,6 +25,8 @@ from manaflow.moves.block import Block
 from manaflow.moves.wire import encode_block
 from manaflow.validator.validator import Mode, Validator
 from manaflow.validator.witness import Witness
+from tests.catalogue.case import MANAFLOW
+from tests.declared_chain import sealed_chain
 from tests.moves.wire_blocks import same
 from tests.mutation.committed import Committed, same_place
 from tests.mutation.operators import Impossible, Operator
@@ -89,10 +91,10 @@ class Record:
 
 
 class Court:
-    """A real block, the validator that stands before it, and a challenger."""
+    """A real block (or MANAFLOW's), the validator that stands before it, and a challenger."""
 
     def __init__(self, names: Sequence[str], folder: Path) -> None:
-        replayed = chain(*names)
+        replayed = sealed_chain() if tuple(names) == MANAFLOW.names else chain(*names)
         self.name, self.honest = names[-1], replayed.blocks[-1]
         self.validator = Validator.create(folder / self.name, replayed.genesis, mode=Mode.EXECUTE, threads=1)
         for block in replayed.blocks[:-1]:
