@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.declared import MAX_SIGNED_MOVES
+from manaflow.moves.declared import MAX_SIGNED_MOVES, is_signed, signed_form
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, Flag, NamedMove
@@ -16,6 +19,7 @@ from manaflow.rules.config import Profile
 from manaflow.rules.declared import check_s2, check_s3, check_s4, signed_intx
 from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.rules.state import check_v1_intx
+from tests.builders import TO
 from tests.chain import chain_config
 from tests.declared import (
     CHAIN_ID,
@@ -238,6 +242,44 @@ def test_s4() -> None:
     check_s4(until(7), 1)
     verdict = refused(Rule.S4, check_s4, until(7), 8, what="block number")
     assert (verdict.expected, verdict.actual) == ("at most 7", 8)
+
+
+MASKS = st.integers(0, 255).filter(lambda mask: not mask & Mask.GUARD)
+SMALL = st.sampled_from((0, 1))
+
+
+@st.composite
+def small_moves(draw: st.DrawFn) -> Move:
+    """Of few values, so that many fit one another."""
+    slot, prev, after = (word(draw(SMALL)) for _ in range(3))
+    return Move(draw(MASKS), draw(st.sampled_from(b"bs")), 0, draw(st.sampled_from((TO, OTHER))), slot, prev, after)
+
+
+@settings(derandomize=True, deadline=None, max_examples=400)
+@given(st.lists(small_moves(), max_size=5), st.data())
+def test_matching_is_that_of_multisets(moves: list[Move], data: st.DataObject) -> None:
+    """Accepted exactly if the fill, masked again, counts as many of each form as are signed, whatever the order."""
+    makers = [word(data.draw(SMALL)) for _ in moves]
+    forms = [signed_form(move, maker) for move, maker in zip(moves, makers, strict=True) if is_signed(move.mask)]
+    transaction = unsigned(tuple(forms))
+    changed = [*moves]
+    for _ in range(data.draw(st.integers(0, 2))):
+        changed = data.draw(st.permutations(changed))
+        change = data.draw(st.sampled_from(("none", "drop", "add", "replace")))
+        if change == "drop" and changed:
+            changed.pop()
+        elif change == "add":
+            changed.append(data.draw(small_moves()))
+        elif change == "replace" and changed:
+            changed[0] = data.draw(small_moves())
+    signed = Counter(replace(form, intx=ZERO32) for form in forms)
+    if Counter(signed_form(move) for move in changed if is_signed(move.mask)) != signed:
+        refused(Rule.S2, signed_intx, transaction, changed)
+        return
+    fixed = signed_intx(transaction, changed)
+    assert Counter(signed_form(changed[i], maker) for i, maker in fixed.items()) == Counter(
+        form for form in forms if not form.mask & Mask.INTX
+    )
 
 
 def test_matching_is_linear() -> None:
