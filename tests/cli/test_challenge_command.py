@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from coincurve import PrivateKey
 
 from manaflow.cli import challenge as module
+from manaflow.cli.equivocation import Siblings
 from manaflow.evm.pyevm.executor import PyEvmExecutor
+from manaflow.moves.block import Block
+from manaflow.moves.header import Header
+from manaflow.rules.config import ChainConfig
+from tests.chain import Chain, address_of, chain_config, key_of, word
 from tests.cli.conftest import Ran, refused
 
 Command = Callable[..., Ran]
@@ -188,3 +195,39 @@ def test_judging_a_strangers_file_is_limited_in_time(
     assert "not judged: 1 seconds" in refused(manaflow(command, proof, *where, "--seconds", 1), 3)
     monkeypatch.undo()
     assert manaflow(command, proof, *where, "--seconds", 60).code == 0
+
+
+class OtherChain:
+    """A chain that holds a block of another producer of the same config."""
+
+    def __init__(self, config: ChainConfig, block: Block) -> None:
+        self.config, self._block = config, block
+
+    def header(self, number: int) -> Header | None:
+        return self._block.header if number == self._block.header.number else None
+
+    def block(self, number: int) -> Block:
+        return self._block
+
+
+def test_blocks_of_two_producers_convict_neither() -> None:
+    """The chain's block is another producer's, or on another parent, or the very same one: nothing is shown."""
+    keys = [key_of(1), key_of(2)]
+    config = replace(chain_config(), producers=tuple(sorted(map(address_of, keys))))
+    header = replace(Chain(1).seal().header, config=config.hash)
+
+    def signed(key: PrivateKey, **fields: object) -> Block:
+        made = replace(header, **fields)
+        return replace(Chain(1).blocks[0], header=made, signature=key.sign_recoverable(made.hash, hasher=None))
+
+    ours = signed(keys[0])
+    for held, convicts in (
+        (signed(keys[1], prevrandao=word(1)), False),
+        (signed(keys[0], parent_hash=word(1)), False),
+        (signed(keys[0], number=9), False),
+        (ours, False),
+        (signed(keys[0], prevrandao=word(1)), True),
+    ):
+        siblings = Siblings(OtherChain(config, held))  # type: ignore[arg-type]
+        proof = siblings.proof_of(ours.header, ours.signature, address_of(keys[0]))
+        assert (proof is not None) == convicts
