@@ -1,4 +1,4 @@
-"""X2, X3 and X4: valid evidence, then one thing broken and one verdict at one place."""
+"""X2 to X5: valid evidence, then one thing broken and one verdict at one place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from manaflow.errors import Rule, Verdict
 from manaflow.evm.executor import Use
 from manaflow.moves.leaf import Outcome
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
-from manaflow.rules.execution import check_x2, check_x3, check_x4
+from manaflow.rules.config import Profile
+from manaflow.rules.execution import MAX_CODE_BYTES, MAX_GAS_LIMIT, check_x2, check_x3, check_x4, check_x5
 
 ONE, TWO = b"\1" * 20, b"\2" * 20
 OUTCOME = Outcome(1, 21_000, b"\3" * 32)
@@ -125,3 +126,22 @@ def test_x4_a_consume_is_no_guard() -> None:
     with pytest.raises(Verdict) as raised:
         check_x4([MOVES[0], guarded, MOVES[2]], [USES[0], USES[2]])
     assert (raised.value.rule, raised.value.move) == (Rule.X4, 1)
+
+
+def test_x5_holds_up_to_both_limits_and_in_profile_ethereum_without_any() -> None:
+    check_x5(Profile.MANAFLOW, MAX_GAS_LIMIT, MAX_CODE_BYTES)
+    check_x5(Profile.ETHEREUM, MAX_GAS_LIMIT + 1, MAX_CODE_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("gas_limit", "code_bytes", "what"),
+    [
+        (MAX_GAS_LIMIT + 1, 0, "a gas limit of more than 16777216"),
+        (0, MAX_CODE_BYTES + 1, "more than 1048576 bytes of distinct code"),
+    ],
+)
+def test_x5_is_broken_beyond_either_limit(gas_limit: int, code_bytes: int, what: str) -> None:
+    with pytest.raises(Verdict) as raised:
+        check_x5(Profile.MANAFLOW, gas_limit, code_bytes)
+    assert (raised.value.rule, raised.value.what) == (Rule.X5, what)
+    assert raised.value.actual == max(gas_limit, code_bytes)
