@@ -17,8 +17,8 @@ from manaflow.node.websocket import Message, Receive, Send, Session, Sockets
 
 JSON_TYPES = frozenset({"application/json", "application/json-rpc", "application/jsonrequest"})
 """What a request may call itself, as in geth. A web page cannot send these without asking first (CORS)."""
-SMALL_RESPONSE = 64 * 1024
-"""Bytes that may wait in a socket after a request is over."""
+SMALL = 64 * 1024
+"""Bytes of a body or an answer that each connection may always have, however much the others take."""
 
 
 class Refused(Exception):
@@ -88,19 +88,19 @@ class App:
             caller = Caller(client_of(scope), scope["state"]["connection"].bucket, WITHOUT_NOTIFICATIONS)
             answer = await self._dispatcher.answer(body, caller)
         finally:
-            self._budget.give(len(body))
+            self._budget.give(charge(len(body)))
         if answer is None:
             await self._respond(send, 204, b"", None, headers)
             return
-        if not self._budget.take(len(answer)):
+        if not self._budget.take(charge(len(answer))):
             raise Refused(503, "too many answers wait for their readers")
         try:
             await self._respond(send, 200, answer, "application/json", headers)
         finally:
-            self._budget.give(len(answer))
+            self._budget.give(charge(len(answer)))
 
     async def _read_body(self, receive: Receive) -> bytes:
-        """The body; its bytes are taken from the budget, for the caller to give back (none after Refused or Gone)."""
+        """The body; its charge is taken from the budget, for the caller to give back (none after Refused or Gone)."""
         parts: list[bytes] = []
         size = 0
         more = True
@@ -112,12 +112,12 @@ class App:
                 part, more = message.get("body", b""), message.get("more_body", False)
                 if size + len(part) > self._limits.max_body_bytes:
                     raise Refused(413, f"content length too large, at most {self._limits.max_body_bytes}")
-                if not self._budget.take(len(part)):
+                if not self._budget.take(charge(size + len(part)) - charge(size)):
                     raise Refused(503, "too many requests are being read")
                 size += len(part)
                 parts.append(part)
         except BaseException:
-            self._budget.give(size)
+            self._budget.give(charge(size))
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -175,10 +175,15 @@ class App:
         out += self._policy.cors_headers(headers.get("origin")) + (more or [])
         start: Message = {"type": "http.response.start", "status": status, "headers": out}
         await send(start)
-        is_large = len(body) > SMALL_RESPONSE
+        is_large = len(body) > SMALL
         await send({"type": "http.response.body", "body": body, "more_body": is_large})
         if is_large:  # uvicorn waits here until the client has read most of it
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def charge(size: int) -> int:
+    """What `size` bytes take of the common budget."""
+    return max(0, size - SMALL)
 
 
 def client_of(scope: Any) -> str:

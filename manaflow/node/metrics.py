@@ -47,7 +47,7 @@ class Metrics:
         return name
 
     def drop(self, why: str) -> None:
-        """A client was cut off: `why` is one of slow_reader, write_timeout, header_timeout, body_timeout, headers."""
+        """A client was cut off: `why` is one of a few words of node/protocols.py."""
         self.dropped.labels(why).inc()
 
     def exposition(self) -> bytes:

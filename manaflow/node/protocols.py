@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.exceptions import InvalidState
 
 from manaflow.node.limits import Clock, Limits, TokenBucket
 from manaflow.node.metrics import Metrics
@@ -284,7 +285,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; a peer that closes has until the deadline to take what waits for it."""
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except InvalidState:  # uvicorn, on text that is no UTF-8 with a goodbye behind it
+            self.cut("malformed")
+            return
         if self.transport.is_closing():
             self._linger()
 

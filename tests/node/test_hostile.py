@@ -219,6 +219,20 @@ def test_answers_of_a_batch_are_bounded_together() -> None:
         assert answer.json()[4]["error"]["code"] == -32005
 
 
+def test_small_requests_pass_when_the_common_memory_is_taken() -> None:
+    with Served(Limits(max_buffered_bytes=1 << 20)) as served:
+        half = request(b"{".ljust(5 << 20))[: -1 << 20]
+        greedy = served.socket()
+        assert sends_until_cut(greedy, half, times=1) or read_all(greedy).startswith(b"HTTP/1.1 503")
+        holding = served.socket()
+        holding.sendall(request(b"{".ljust(1 << 20))[:-1])  # all but a little of the memory, and it stays
+        until(lambda: served.post(b"{".ljust(1 << 19)).status_code == 503)
+        assert served.is_alive()
+        holding.sendall(b" ")
+        assert b"-32700" in holding.recv(4096)
+        assert served.post(b"{".ljust(1 << 19)).status_code == 200  # it has been given back
+
+
 def test_a_websocket_client_that_vanishes_leaves_nothing() -> None:
     with Served() as served:
         for _ in range(20):
