@@ -38,7 +38,6 @@ UNPROVABLE: Final[Mapping[str, str]] = {
     "B7": "a header without its producer's signature is no header: it accuses nobody",
     "withheld": "the body is not the one that the header commits to: what the producer signed is not here to be shown",
     "F2": "the proof would be longer than a proof file may be",
-    "later": "no kind of proof is built for the rule yet",
 }
 """Why no file shows some refusals to others."""
 
@@ -166,7 +165,7 @@ class Accusation:
         if verdict.rule in (Rule.S1, Rule.S2, Rule.B8) and (named := _with_envelopes_named(self.block)) is not None:
             return self._build_beside(named, verdict)
         if verdict.rule not in BUILDERS:
-            raise unprovable(verdict.rule.name if verdict.rule.name in UNPROVABLE else "later", verdict)
+            raise unprovable(verdict.rule.name, verdict)
         if verdict.rule not in PARENT_RULES and (contradiction := _contradiction(self, verdict)) is not None:
             return contradiction
         return BUILDERS[verdict.rule](self, verdict)
