@@ -164,7 +164,7 @@ class Accusation:
         self._check_signed()
         if verdict.rule in (Rule.S1, Rule.S2, Rule.B8) and (named := _with_envelopes_named(self.block)) is not None:
             return self._build_beside(named, verdict)
-        if verdict.rule not in BUILDERS:
+        if verdict.rule.name in UNPROVABLE:
             raise unprovable(verdict.rule.name, verdict)
         if verdict.rule not in PARENT_RULES and (contradiction := _contradiction(self, verdict)) is not None:
             return contradiction

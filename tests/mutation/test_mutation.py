@@ -140,7 +140,8 @@ def test_a_judge_who_convicts_all_bytes_is_seen(court: Court, monkeypatch: pytes
 
 def test_a_missing_builder_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(challenge, "BUILDERS", {})
-    assert len(heard(court, "move.next.flip").unproved) == 1
+    with pytest.raises(KeyError):
+        heard(court, "move.next.flip")
 
 
 def test_a_wrong_builder_is_seen(court: Court, monkeypatch: pytest.MonkeyPatch) -> None:
