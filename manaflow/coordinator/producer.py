@@ -21,9 +21,10 @@ import numpy as np
 from manaflow._native import Codes, World
 from manaflow.coordinator.credits import credit_step, credits_of
 from manaflow.coordinator.inputs import BlockInputs, open_header
+from manaflow.coordinator.replay import address_of
 from manaflow.coordinator.seal import Body, seal
 from manaflow.coordinator.steps import Steps, bytes_column, steps_of
-from manaflow.errors import Failure, Unsupported
+from manaflow.errors import Failure, Unsupported, Verdict
 from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
 from manaflow.evm.native import fill_steps
 from manaflow.evm.native_hashing import NATIVE
@@ -80,8 +81,12 @@ class Producer:
     def __init__(self, validator: Validator, latest: LatestState, key: bytes, *, bounds: Bounds | None = None) -> None:
         """key: the producer's secret, 32 bytes. bounds: what an open block takes beside its gas.
 
-        Goes on with the open block on disk if it is on the validator's head.
+        Goes on with the open block on disk if it is on the validator's head. Raises Failure if the key is no
+        producer's of the chain (B7).
         """
+        address = address_of(key)
+        if address not in validator.config.producers:
+            raise Failure(f"0x{address.hex()} is no producer of this chain")
         self.validator, self._latest, self._key = validator, latest, key
         self._bounds = bounds or Bounds()
         self._recent = Recent(validator)
@@ -141,6 +146,8 @@ class Producer:
         block = self._open_block()
         try:
             return block.admit(batch, since)
+        except Verdict:
+            raise  # of a batch that is none: nothing was begun
         except BaseException:
             self._block = None  # what it holds in memory may differ from the disk, which the next call reads
             raise
