@@ -13,6 +13,7 @@ from manaflow import __version__
 from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
 from manaflow.cli.equivocation import prove_equivocation_of
+from manaflow.cli.genesis import genesis
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.output import show_error
@@ -50,6 +51,11 @@ def _options(
 _Commands = tuple[tuple[str, Callable[..., None], str], ...]
 _COMMANDS: Final[_Commands] = (
     ("replay", replay, "manaflow replay examples/17000-*.zst --out out/chain"),
+    (
+        "genesis",
+        genesis,
+        "manaflow genesis examples/alloc.json --chain-id 7778 --producer 0x... --out out/new/genesis.mana",
+    ),
     ("import", import_, "manaflow import out/chain --state out/state --mode execute"),
     ("undo", undo, "manaflow undo --state out/state --count 2"),
     ("head", head, "manaflow head --state out/state"),
