@@ -58,7 +58,8 @@ class Environment:
     """What an execution sees of its block: the fields of manaflow.evm.executor.Environment.
 
     `fork` and `profile` are numbers of manaflow.rules.config; `max_blobs` and `update_fraction` are 0 before Cancun.
-    Raises ValueError for an unknown fork or profile, OverflowError where a number does not fit 64 bits (blob_base_fee: 128).
+    Raises ValueError for an unknown fork or profile, OverflowError where a number does not fit 64 bits (blob_base_fee:
+    128).
     """
 
     def __new__(

@@ -49,7 +49,8 @@ ODD_MOVES: list[Tree] = [
     [b"\1", b"s", b"", TO, ZERO32, ZERO32, ZERO32], [b"\0", b"s", ZERO32, TO, ZERO32, ZERO32, ZERO32],
     [b"\x1f", b"b", b"", b"", b"", b"", b""], [b"\xc7", b"n", b"", TO, ZERO32, b"", b""],
     [b"\x3f", *[b""] * 6], [b"\xbf", *[b""] * 6], [b"\x47", b"n", b"", TO, ZERO32, b"", b""],
-    [b"\1", b"s", ZERO32, TO, ZERO32, ZERO32, ZERO32],
+    [b"\1", b"s", ZERO32, TO, ZERO32, ZERO32, ZERO32], [b"\1", b"s", b"", TO, ZERO32, ZERO32, ZERO32, b""],
+    [b"\1", b"s", b"", TO, ZERO32, ZERO32], [],
 ]  # fmt: skip
 ODD: list[Tree] = [*ODD_INTEGERS, *ODD_SCALARS, *ODD_BYTES, *ODD_LISTS, *ODD_MOVES, ODD_MOVES[:2], ODD_MOVES[1::-1]]
 
@@ -127,6 +128,7 @@ def test_each_item_replaced_by_each_odd_value(name: str) -> None:
     items = declared_items()
     for value in ODD:
         agree(encode_declared_items(items | {name: value}))
+    assert [agree(encode_declared_items(items | {"moves": [move]})) for move in ODD_MOVES] == [True] * 4 + [False] * 7
     assert not agree(encode_declared_items({other: value for other, value in items.items() if other != name}))
 
 
