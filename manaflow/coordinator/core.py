@@ -22,6 +22,7 @@ from manaflow.coordinator.messages import (
     Forget,
     Included,
     Keep,
+    Learnt,
     Lost,
     Message,
     Opened,
@@ -73,6 +74,11 @@ class Coordinator:
         """True if `Fill` may make a batch."""
         return self.filling.has_work
 
+    @property
+    def sequence(self) -> int:
+        """How many transactions of the open block this coordinator knows of; 0 if none is open."""
+        return 0 if self.filling.block is None else self.filling.block.sequence
+
     def handle(self, message: Message) -> list[Result]:
         """Take a message; what follows from it, in order."""
         match message:
@@ -86,6 +92,8 @@ class Coordinator:
                 return self.filling.fill(limit)
             case Replied(batch, reply):
                 return self.filling.replied(batch, reply)
+            case Learnt(reply):
+                return self.filling.learnt(reply)
             case Lost(batch):
                 return self.filling.lost(batch)
             case Sealed(block):
@@ -98,7 +106,7 @@ class Coordinator:
     def _submit(self, envelopes: tuple[bytes, ...]) -> list[Result]:
         results: list[Result] = []
         for read in self._door.read(envelopes, self._terms):
-            found = self._take(read, must_pay=True) if isinstance(read, Entry) else read
+            found = self._take(read) if isinstance(read, Entry) else read
             if isinstance(found, list):
                 assert isinstance(read, Entry)
                 results += [Keep(read.arrival, read.envelope), Accepted(read.txid), *found]
@@ -107,12 +115,20 @@ class Coordinator:
                 results.append(Refused(txid, refusal.reason, refusal.detail))
         return results
 
-    def _take(
-        self, entry: Entry, *, must_pay: bool, arrival: int | None = None
-    ) -> list[Result] | tuple[bytes, Refusal]:
+    def _take(self, entry: Entry) -> list[Result] | tuple[bytes, Refusal]:
+        """A stranger's transaction, held against the state of the open block."""
+        refusal = self._refusal(entry, self.view.number_at(Mark.NONCE, entry.sender))
+        balance = self.view.number_at(Mark.BALANCE, entry.sender)
+        if refusal is None and balance < entry.cost:
+            refusal = Refusal(Reason.BALANCE, f"it may cost {entry.cost} wei, the sender has {balance}")
+        return self._add(entry, refusal, None)
+
+    def _take_again(self, entry: Entry, arrival: int | None) -> list[Result] | tuple[bytes, Refusal]:
+        """One that was taken before: in a chain of payments it may not be able to pay yet, and it may be admitted."""
+        return self._add(entry, self._refusal(entry, self.view.sealed_nonce(entry.sender)), arrival)
+
+    def _add(self, entry: Entry, refusal: Refusal | None, arrival: int | None) -> list[Result] | tuple[bytes, Refusal]:
         """Put a transaction into the pool: what else follows, or why not."""
-        nonce = self.view.number_at(Mark.NONCE, entry.sender)
-        refusal = self._refusal(entry, nonce, must_pay)
         if refusal is not None:
             return entry.txid, refusal
         entry.arrival = self._next_arrival if arrival is None else arrival
@@ -123,11 +139,10 @@ class Coordinator:
         results: list[Result] = []
         for gone, why in added.gone:
             results += self.filling.dropped(gone, why.reason, why.detail, why.winner)
-        if entry.nonce == nonce:
-            self.filling.push(entry)
+        self.filling.push_next(entry.sender)
         return results
 
-    def _refusal(self, entry: Entry, nonce: int, must_pay: bool) -> Refusal | None:
+    def _refusal(self, entry: Entry, nonce: int) -> Refusal | None:
         """What the state has against a transaction."""
         if entry.txid in self.pool:
             return Refusal(Reason.KNOWN, "the transaction is in the pool already")
@@ -136,16 +151,13 @@ class Coordinator:
             return Refusal(Reason.NONCE_USED, f"nonce {entry.nonce}, the sender's is {nonce}", winner)
         if entry.nonce >= nonce + self.pool.limits.per_sender:
             return Refusal(Reason.NONCE_FAR, f"nonce {entry.nonce}, the sender's is {nonce}")
-        balance = self.view.number_at(Mark.BALANCE, entry.sender) if must_pay else entry.cost
-        if balance < entry.cost:
-            return Refusal(Reason.BALANCE, f"it may cost {entry.cost} wei, the sender has {balance}")
         return None
 
     def _restore(self, kept: Iterable[tuple[int, bytes]]) -> list[Result]:
         rows = list(kept)
         results: list[Result] = []
         for (arrival, _), read in zip(rows, self._door.read([raw for _, raw in rows], self._terms), strict=True):
-            found = self._take(read, must_pay=False, arrival=arrival) if isinstance(read, Entry) else read
+            found = self._take_again(read, arrival) if isinstance(read, Entry) else read
             if isinstance(found, list):
                 results += found
             else:
@@ -199,7 +211,7 @@ class Coordinator:
         self._terms = replace(self._terms, number=block.header.number)
         results: list[Result] = []
         for read in self._door.read(block.envelopes, self._terms):
-            found = self._take(read, must_pay=False) if isinstance(read, Entry) else read
+            found = self._take_again(read, None) if isinstance(read, Entry) else read
             if isinstance(found, list):
                 assert isinstance(read, Entry)
                 results += [Keep(read.arrival, read.envelope), *found]

@@ -23,7 +23,7 @@ MAX_STEPS: Final = 1 << 16
 _LOCATION: Final = Mask.MARK | Mask.ADDR | Mask.SLOT
 _FIELDS: Final = (
     (Mask.MARK, "mark"), (Mask.ADDR, "addr"), (Mask.SLOT, "slot"),
-    (Mask.PREV, "prev"), (Mask.NEXT, "next"), (Mask.INTX, "intx"),
+    (Mask.INTX, "intx"), (Mask.PREV, "prev"), (Mask.NEXT, "next"),
 )  # fmt: skip
 _REMEDY: Final = {
     "prev": ("prev", "mask prev"),
@@ -170,7 +170,7 @@ class _Fitting:
         return self._named_misfit(form, move) or twice
 
     def _named_misfit(self, form: NamedMove, move: NamedMove) -> Misfit | None:
-        """The first of prev, next and intx that is signed and another."""
+        """The first of intx, prev and next that is signed and another."""
         for bit, name in _FIELDS[3:]:
             signed, found = getattr(form, name), getattr(move, name)
             if not form.mask & bit and signed != found:

@@ -15,7 +15,7 @@ What becomes of a transaction that cannot be filled now:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,8 @@ from manaflow.moves.marks import ZERO32, Mark
 
 RACE_RULES: Final = (Rule.V1, Rule.V2, Rule.V3, Rule.V4)
 """What a validator refuses because of other transactions: a new fill may pass."""
+_SENDERS: Final = (Mark.BALANCE, Mark.NONCE, Mark.CODE)
+"""What X0 asks of a sender."""
 
 
 @dataclass(slots=True)
@@ -164,7 +166,8 @@ class Filling:
         named = name_cells(rows, steps, filled.statuses, self.view, block.hashes)
         batch = batch_of(rows, filled, steps, named, self.view)
         self.view.restore(named.spoiled, named.made)
-        results = self._refused([(entries[place], why) for place, _, why in filled.refused])
+        refused = [(entries[place], why) for place, _, why in filled.refused]
+        results = self._refused(refused, lambda key: key in named.made or key in named.spoiled)
         results += self._settle_misfits(steps, named)
         for step in (*named.pushed, *named.misfits):
             self.push_next(steps[step].sender)
@@ -180,22 +183,31 @@ class Filling:
             self.pool.hold(entry)
         return [Send(self._flight.id, batch, self.block.sequence)]
 
-    def _refused(self, refused: Iterable[tuple[Entry, str]]) -> list[Result]:
-        """What the executor refused, in order. A sender's later ones only follow its first one."""
+    def _refused(self, refused: Iterable[tuple[Entry, str]], touched: Callable[[bytes], bool]) -> list[Result]:
+        """What the executor refused, in order. A sender's later ones only follow its first one.
+
+        touched: whether the fill has changed a key, so that another try may go otherwise.
+        """
         results: list[Result] = []
         senders: set[bytes] = set()
         for entry, why in refused:
             if entry.sender in senders:
                 continue
             senders.add(entry.sender)
-            balance_key = bytes((Mark.BALANCE,)) + entry.sender + ZERO32
+            balance, nonce, code = (bytes((mark,)) + entry.sender + ZERO32 for mark in _SENDERS)
             if is_block_full(why):
                 self._parked.add(entry.txid)
-            elif int.from_bytes(self.view.world.get(Mark.BALANCE, entry.sender, ZERO32), "big") < entry.cost:
-                self._thirsty[balance_key] = entry.sender
-            elif int.from_bytes(self.view.world.get(Mark.NONCE, entry.sender, ZERO32), "big") == entry.nonce:
+            elif self._now(Mark.BALANCE, entry.sender) < entry.cost:
+                self._thirsty[balance] = entry.sender
+            elif touched(balance) or touched(nonce) or touched(code):
+                self.push_next(entry.sender)
+            elif self._now(Mark.NONCE, entry.sender) == entry.nonce:
                 results += self.dropped(entry, Reason.INVALID, why)
         return results
+
+    def _now(self, mark: Mark, sender: bytes) -> int:
+        """A balance or a nonce as the fill has left it."""
+        return int.from_bytes(self.view.world.get(mark, sender, ZERO32), "big")
 
     def _settle_misfits(self, steps: list[Entry], named: Named) -> list[Result]:
         results: list[Result] = []
@@ -230,10 +242,7 @@ class Filling:
         if reply.block != block.environment.number or len(verdicts) != len(flight.entries):
             return self.lost(batch)
         self._flight = None
-        learnt: list[bytes] = []
-        if reply.sequence >= block.sequence:
-            learnt = self.view.learn(reply.cells)
-            block.sequence = reply.sequence
+        learnt = self._learn(block, reply)
         refused = [
             (i, entry, verdict)
             for i, (entry, verdict) in enumerate(zip(flight.entries, verdicts, strict=True))
@@ -251,6 +260,19 @@ class Filling:
         for sender in dict.fromkeys(entry.sender for _, entry, _ in refused):
             self.push_next(sender)
         return results
+
+    def learnt(self, reply: Reply) -> list[Result]:
+        """What others have done to the open block. A batch on its way is settled by its own reply."""
+        if self.block is not None and reply.block == self.block.environment.number:
+            self._wake(self._learn(self.block, reply), ())
+        return []
+
+    def _learn(self, block: OpenBlock, reply: Reply) -> list[bytes]:
+        """Take over a reply's cells, unless what is known is newer; returns their keys."""
+        if reply.sequence < block.sequence:
+            return []
+        block.sequence = reply.sequence
+        return self.view.learn(reply.cells)
 
     def _refused_by_validator(self, entry: Entry, verdict: Verdict) -> list[Result]:
         self.pool.release(entry)

@@ -58,6 +58,16 @@ class Replied:
     reply: Reply
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """What others have done to the open block: the answer to an empty batch, sent while there is nothing to fill.
+
+    Its `since` is at most `Coordinator.sequence`.
+    """
+
+    reply: Reply
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """No answer to a batch will come, or nobody waits for it any more; whether it was admitted is unknown."""
@@ -79,7 +89,7 @@ class Undone:
     block: Block
 
 
-Message = Submit | Restore | Opened | Fill | Replied | Lost | Sealed | Undone
+Message = Submit | Restore | Opened | Fill | Replied | Learnt | Lost | Sealed | Undone
 
 
 class Reason(StrEnum):

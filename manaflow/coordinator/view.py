@@ -61,6 +61,11 @@ class View:
         """A nonce or a balance as a number."""
         return int.from_bytes(self.record(bytes((mark,)) + addr + ZERO32)[40:], "big")
 
+    def sealed_nonce(self, addr: bytes) -> int:
+        """A nonce in the latest index, whatever the open block has made of it."""
+        record = self._latest.record(bytes((Mark.NONCE,)) + addr + ZERO32)
+        return 0 if record is None else int.from_bytes(record[40:], "big")
+
     def maker(self, location: Location) -> bytes:
         """Txid of the live cell's maker; zeros for a virgin one."""
         return self.record(key_of(location))[8:40]

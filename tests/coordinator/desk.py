@@ -6,7 +6,7 @@ What `producer` does in a node is done here by hand, on the real admission.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from manaflow.coordinator.messages import (
     Fill,
     Forget,
     Keep,
+    Learnt,
     Message,
     Opened,
     Replied,
@@ -41,11 +42,13 @@ from manaflow.moves.columns import Moves
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
+from manaflow.moves.transactions import Flag, NamedMove
+from manaflow.moves.trees import leaf_hash
 from manaflow.rules.system import EMPTY_LOGS_HASH, expected_system_leaves
 from manaflow.validator.admission import OpenBlock
 from manaflow.validator.validator import Validator
-from tests.chain import PRODUCER
-from tests.manaflow_chain import COINBASE, Producer
+from tests.declared import declared_envelope, masked
+from tests.manaflow_chain import CHAIN_ID, COINBASE, Producer
 
 
 @dataclass
@@ -101,6 +104,8 @@ class Desk:
     def pump(self, coordinator: Coordinator, limit: int = 1000) -> list[Result]:
         """Fill and admit until there is no more to do."""
         results: list[Result] = []
+        if self.open is not None:
+            results += coordinator.handle(Learnt(self.open.admit(empty_batch(), coordinator.sequence)))
         while coordinator.has_work:
             answer = coordinator.handle(Fill(limit))
             results += answer
@@ -111,7 +116,7 @@ class Desk:
     def seal(self) -> Block:
         """Seal what is open, import it, follow it."""
         assert self.open is not None
-        block = seal(self.open.header, self._body(self.open), PRODUCER.secret, NATIVE)
+        block = seal(self.open.header, self._body(self.open), self.chain.filler.key, NATIVE)
         self.validator.import_block(block)
         self.open = None
         self.chain.filler.follow(block)
@@ -131,6 +136,7 @@ class Desk:
         filler.head = header
         filler.latest.next_number = header.first_cell + header.cells
         filler.history = next(self._frontiers(header.number))
+        filler.history.append(leaf_hash(header.hash))
         filler.block_hashes = {n: h for n, h in filler.block_hashes.items() if n <= header.number}
         self.tell(message)
         return message.block
@@ -197,6 +203,48 @@ class Desk:
             envelopes=tuple(raw for batch in columns for raw in batch.envelopes if raw),
             codes=list(opened.codes.values()), withdrawals=(), fees=fees,
         )  # fmt: skip
+
+    def declare(
+        self,
+        sender: int,
+        to: bytes,
+        masks: Callable[[NamedMove], int],
+        *,
+        value: int = 0,
+        data: bytes = b"",
+        flags: int = 0,
+        valid_until: int = 0,
+        guards: Sequence[NamedMove] = (),
+        nonce: int | None = None,
+    ) -> bytes:
+        """A declared envelope over what the call does on the latest index now; `masks`: what its signer leaves out."""
+        nonce = self.chain.nonces[sender] if nonce is None else nonce
+        self.chain.nonces[sender] = nonce + 1
+        key = self.chain.keys[sender]
+        call: dict[str, Any] = {
+            "chain_id": CHAIN_ID, "nonce": nonce, "max_priority_fee": 10**10, "max_fee": 10**10, "gas_limit": 200_000,
+            "to": to, "value": value, "data": data, "access_list": (), "valid_until": valid_until,
+        }  # fmt: skip
+        plain = declared_envelope((), key, flags=int(Flag.OPEN), **call)
+        header = self.chain.filler.open(self.chain.inputs())
+        world = World(self.latest.source, self.validator.code)
+        number = nonce.to_bytes(32, "big")
+        world.load(bytes([Mark.NONCE]), self.chain.addresses[sender], ZERO32, number)
+        filled = fill_steps(
+            world, environment_of(header, self.chain.config), [plain], [self.chain.addresses[sender]], {}, Codes()
+        )
+        rows = Rows.of(filled)
+        forms = [*guards]
+        for i, location in enumerate(zip(rows.mark, rows.addr, rows.slot, strict=True)):
+            mark, addr, slot = int(location[0]), location[1].tobytes(), location[2].tobytes()
+            is_reference = i >= rows.consumes[0]
+            intx = self.latest.cell((mark, addr, slot)).intx
+            prev, after = rows.prev[i].tobytes(), rows.next[i].tobytes()
+            move = NamedMove(Mask.REFERENCE if is_reference else 0, mark, intx, addr, slot, prev, after)
+            mask = masks(move)
+            if mask & UNSIGNED != UNSIGNED:
+                forms.append(masked(replace(move, mask=int(mask) | (move.mask & Mask.REFERENCE))))
+        return declared_envelope(tuple(forms), key, flags=flags, **call)
 
     def balances(self) -> int:
         """Wei of all accounts that a test knows, in the latest index."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manaflow.coordinator.declare import Fit, Misfit, fit, ordered, sealed
@@ -51,10 +51,10 @@ uses = st.builds(
 @st.composite
 def fills(draw: st.DrawFn) -> tuple[DeclaredTransaction, list[NamedMove]]:
     """Filled moves, and a transaction that signs something like them."""
-    drawn = draw(st.lists(uses, max_size=5, unique_by=lambda move: move.location))
+    drawn = draw(st.lists(uses, max_size=4, unique_by=lambda move: move.location))
     moves = ordered(drawn)
     forms = []
-    for move in draw(st.lists(st.sampled_from(moves), max_size=4)) if moves else []:
+    for move in draw(st.lists(st.sampled_from(moves), max_size=3)) if moves else []:
         mask = draw(st.integers(0, 62)) | (move.mask & Mask.REFERENCE)
         if draw(st.integers(0, 5)) == 0:
             move = draw(uses)
@@ -73,6 +73,7 @@ def form_of(move: NamedMove, mask: int) -> NamedMove:
     )
 
 
+@settings(deadline=None, max_examples=200)
 @given(fills(), st.integers(0, 1))
 def test_what_fits_is_what_the_rules_accept(fill: tuple[DeclaredTransaction, list[NamedMove]], status: int) -> None:
     transaction, moves = fill
@@ -94,8 +95,8 @@ def any_fit(transaction: DeclaredTransaction, moves: list[NamedMove], status: in
         if form.location not in locations and form.location not in [g.location for g in added]:
             intx, value = live(form.location)
             added.append(replace(form, intx=intx, prev=value, next=value))
-    choices = [move.mask for move in transaction.moves]
-    for picked in itertools.product([None, *sorted(set(choices))], repeat=len(moves)):
+    masks_signed = sorted({move.mask for move in transaction.moves})
+    for picked in itertools.product([None, *masks_signed], repeat=len(moves)):
         masks = bytes(move.mask if mask is None else mask for move, mask in zip(moves, picked, strict=True))
         if any((move.mask ^ mask) & Mask.REFERENCE for move, mask in zip(moves, masks, strict=True)):
             continue
