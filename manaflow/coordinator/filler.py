@@ -35,7 +35,7 @@ from manaflow.moves.hashing import Hashing
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
-from manaflow.moves.transactions import GAS_PER_BLOB, DeclaredTransaction
+from manaflow.moves.transactions import DECLARED_TYPE, GAS_PER_BLOB, DeclaredTransaction
 from manaflow.moves.trees import Frontier, leaf_hash
 from manaflow.moves.wire import GenesisFile
 from manaflow.rules.bodies import HASH_WINDOW
@@ -186,8 +186,8 @@ class OpenFill:
 
         With `skip_refused`, an envelope that S1, X0 or X5 refuses is left out and named in the answer
         (manaflow.evm.native.is_block_full tells one that may fit the next block). Without it, raises that Verdict, with
-        the place among `envelopes`; Failure if a code or block hash is missing, Unsupported for what the rules cannot
-        hold: then nothing of this batch has changed anything.
+        the place among `envelopes`. Raises Failure if a code or block hash is missing, Unsupported for what the rules
+        cannot hold and for declared envelopes of this chain. After an error nothing of this batch has changed anything.
         """
         columns = decode_envelopes(envelopes)
         refused = self._refused(envelopes, columns)
@@ -219,9 +219,11 @@ class OpenFill:
 
     def _refused(self, envelopes: Sequence[bytes], columns: EnvelopeColumns) -> list[Verdict]:
         """Verdicts on the envelopes that cannot be in a block of this chain (S1, S2), whatever the state."""
-        config = self._filler.config
-        wrong = columns.code != 0
+        config, declared = self._filler.config, columns.type == DECLARED_TYPE
+        wrong = (columns.code != 0) | declared
         if config.profile == Profile.MANAFLOW:
+            if declared.any():
+                raise Unsupported("a filler signs for nobody: declared envelopes are fitted by a coordinator (S2)")
             wrong |= (columns.protected == 0) | (columns.type == BLOB_TYPE) | (columns.chain_id != config.chain_id)
         return [_refusal(envelopes[i], config).at(i) for i in np.flatnonzero(wrong).tolist()]
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from manaflow.coordinator.filler import FilledBlock
-from manaflow.errors import Failure, Rule, Verdict
+from manaflow.errors import Failure, Rule, Unsupported, Verdict
 from manaflow.evm.native import is_block_full
 from manaflow.rules.execution import MAX_GAS_LIMIT
 from tests.chain import ETHER
-from tests.manaflow_chain import COINBASE, Producer, deploying
+from tests.declared import declared_envelope
+from tests.manaflow_chain import CHAIN_ID, COINBASE, Producer, deploying
 
 GAS = 21_000
 
@@ -125,3 +126,12 @@ def test_only_the_next_block_opens_and_its_header_follows() -> None:
         with pytest.raises(Verdict) as caught:
             producer.filler.begin(producer.inputs(**changes))
         assert caught.value.rule == Rule.B2
+
+
+def test_declared_envelopes_are_for_coordinators() -> None:
+    producer = Producer()
+    opened = producer.filler.begin(producer.inputs())
+    with pytest.raises(Unsupported, match="fitted by a coordinator"):
+        opened.add([producer.sign(0, COINBASE), declared_envelope((), chain_id=CHAIN_ID, nonce=0)], skip_refused=True)
+    assert opened.transactions == 0
+    assert opened.add([producer.sign(0, COINBASE, nonce=0)]).places == (0,)

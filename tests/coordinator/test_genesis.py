@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from manaflow.coordinator.filler import begin_chain
-from manaflow.coordinator.genesis import chain_config
-from manaflow.coordinator.inputs import BlockInputs
+from manaflow.coordinator.filler import Filler, begin_chain
+from manaflow.coordinator.genesis import HISTORY_CODE, Allocation, chain_config, manaflow_config, new_chain
+from manaflow.coordinator.inputs import BlockInputs, manaflow_inputs
 from manaflow.coordinator.replay import DEVELOPMENT_KEY, address_of
-from manaflow.errors import Unsupported
+from manaflow.errors import Failure, Unsupported
 from manaflow.evm.native_hashing import NATIVE
-from manaflow.moves.marks import ZERO20, ZERO32
-from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, BlobParameters, Fork, ForkEntry
+from manaflow.moves.hashing import keccak256
+from manaflow.moves.leaf import SystemKind
+from manaflow.moves.marks import ZERO20, ZERO32, Mark
+from manaflow.moves.wire import GenesisFile
+from manaflow.rules.config import CANCUN_BLOBS, PRAGUE_BLOBS, BlobParameters, Fork, ForkEntry, Profile
 from manaflow.rules.headers import check_b2
 from manaflow.validator.checks import check_genesis_block
 
@@ -87,3 +90,54 @@ def test_a_first_block_on_the_edge_of_a_fork() -> None:
     ):
         check_first(FIRST, forks)
         check_first(replace(FIRST, excess_blob_gas=5 * TARGET), forks)
+
+
+def founded(alloc: dict[bytes, Allocation], chain_id: int = 7_778, **changes: int) -> GenesisFile:
+    config = manaflow_config(chain_id, [address_of(DEVELOPMENT_KEY)])
+    settings = {"timestamp": 1000, "gas_limit": 30_000_000, "base_fee": 10**9}
+    return new_chain(config, alloc, NATIVE, **(settings | changes))
+
+
+def test_a_new_chain_holds_what_its_founder_gives_and_the_contract_of_hashes() -> None:
+    slot, value = bytes(31) + b"\1", bytes(31) + b"\2"
+    contract: Allocation = (0, 1, b"\xfe", {slot: value, ZERO32: ZERO32})
+    alloc: dict[bytes, Allocation] = {b"\1" * 20: (5, 0, b"", {}), b"\2" * 20: contract}
+    block = founded(alloc).block
+    history = bytes.fromhex("0000f90827f1c53a10cb7a02335b175320002935")
+    one = bytes(31) + b"\1"
+    assert {move.location: move.next for move in block.moves.objects()} == {
+        (Mark.BALANCE, b"\1" * 20, ZERO32): bytes(31) + b"\5",
+        (Mark.NONCE, b"\2" * 20, ZERO32): one,
+        (Mark.CODE, b"\2" * 20, ZERO32): keccak256(b"\xfe"),
+        (Mark.STORAGE, b"\2" * 20, slot): value,
+        (Mark.NONCE, history, ZERO32): one,
+        (Mark.CODE, history, ZERO32): keccak256(HISTORY_CODE),
+    }
+    assert keccak256(HISTORY_CODE).hex() == "6e49e66782037c0555897870e29fa5e552daf4719552131a0abce779daec0a5d"
+    config = manaflow_config(7_778, [address_of(DEVELOPMENT_KEY)])
+    assert (config.profile, config.system_calls, config.entry_at(0).fork) == (
+        Profile.MANAFLOW, (SystemKind.HISTORY,), Fork.PRAGUE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gas_limit", [5_000, 5_001, 30_000_000])
+def test_the_first_blocks_base_fee_is_that_of_a_new_chain(gas_limit: int) -> None:
+    genesis = founded({}, gas_limit=gas_limit, base_fee=12_345)
+    filler = Filler.at_genesis(genesis, DEVELOPMENT_KEY, NATIVE)
+    inputs = manaflow_inputs(filler.head, filler.block_hashes, coinbase=ZERO20, timestamp=1001)
+    assert inputs.base_fee == 12_345
+    check_b2(genesis.block.header, filler.fill(inputs).block.header, filler.config)
+
+
+@pytest.mark.parametrize("chain_id", [0, 1, 17000, 11155111])
+def test_a_new_chain_takes_no_ethereum_networks_chain_id(chain_id: int) -> None:
+    with pytest.raises(Failure, match="one of its own"):
+        founded({}, chain_id)
+
+
+@pytest.mark.parametrize(
+    "account", [(-1, 0, b"", {}), (2**256, 0, b"", {}), (0, 2**64, b"", {}), (0, 1, b"", {b"\1": ZERO32})]
+)
+def test_a_new_chain_gives_only_what_cells_can_hold(account: Allocation) -> None:
+    with pytest.raises(Failure, match="0x0101"):
+        founded({b"\1" * 20: account})
