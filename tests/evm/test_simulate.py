@@ -43,6 +43,7 @@ from tests.evm.crafting import (
     designation,
     environment,
     load,
+    look,
     sign_authorization,
     store,
     unless,
@@ -345,9 +346,9 @@ def test_an_estimate_of_a_call_that_fails_carries_the_revert_data() -> None:
 
 
 def test_an_estimate_is_bounded_by_what_the_sender_can_pay() -> None:
-    chain = Chain(store(3), sender=Account(100 * 30_000 + 5))
+    chain = Chain(store(3), sender=Account(100 * 30_000 + 100))
     with pytest.raises(CallFailed, match="30000 gas is not enough"):
-        chain.estimate(value=5, max_fee=100)
+        chain.estimate(value=100, max_fee=100)
     enough = chain.estimate()
     assert chain.estimate(max_fee=100, overrides={SENDER: AccountOverride(balance=100 * enough)}) == enough
     with pytest.raises(Verdict, match="value exceeds"):
@@ -365,8 +366,9 @@ def test_an_estimate_of_osaka_stays_within_a_transactions_gas() -> None:
 
 
 def test_an_access_list_names_slots_and_cold_addresses() -> None:
-    code = load(1) + store(7) + call(OTHER) + call(NAMES["sha256"]) + asm(COINBASE, "BALANCE", SENDER, "BALANCE")
-    chain = Chain(code, other=Account(0, 1, load(4)))
+    warm = (COINBASE, SENDER, NAMES["sha256"])
+    code = load(1) + store(7) + call(OTHER) + b"".join(look("BALANCE", address) for address in warm)
+    chain = Chain(code, sender=Account(0, 5), other=Account(0, 1, load(4)))
     listed, result = chain.access_list()
     assert result.outcome == Ending.SUCCESS
     assert {entry.address: set(entry.slots) for entry in listed} == {
@@ -379,8 +381,9 @@ def test_an_access_list_names_slots_and_cold_addresses() -> None:
 
 def test_an_access_list_leaves_out_created_accounts_authorities_and_the_targets_delegate() -> None:
     chain = Chain(designation(OTHER), other=Account(0, 1, create() + call(THIRD)))
-    listed, _ = chain.access_list(authorizations=(sign_authorization(OTHER),))
-    assert listed == (AccessEntry(THIRD, ()),)
+    for nonce in (0, 1):  # the second one does not count, and its authority is warm all the same
+        listed, _ = chain.access_list(authorizations=(sign_authorization(OTHER, nonce=nonce),))
+        assert listed == (AccessEntry(THIRD, ()),)
     overridden, _ = chain.access_list(overrides={TO: AccountOverride(code=call(OTHER))})
     assert [entry.address for entry in overridden] == [OTHER, THIRD]
 
