@@ -110,6 +110,14 @@ def declared_txid(case: Case) -> Lie:
     return Lie(sealed(draft, leave={Step.TXIDS}), LAST)
 
 
+@entry(Rule.S2, UNDECODED, CANCUN)
+def ethereum_envelope_under_the_declared_type(case: Case) -> Lie:
+    draft = case.draft()
+    t = next(t for t in draft.signed if (draft[t].envelope or b"")[:1] == b"\2")
+    draft[t].envelope = b"\x4d" + (draft[t].envelope or b"")[1:]
+    return Lie(sealed(draft), t)
+
+
 @entry(Rule.S2, "a declared envelope in profile ethereum", CANCUN)
 def declared_in_profile_ethereum(case: Case) -> Lie:
     draft = case.draft()
