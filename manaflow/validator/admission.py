@@ -205,8 +205,8 @@ class OpenBlock:
             raise Failure("internal error: a code of a live cell is missing")
         if (verdict := judged.executed[t]) is not None:
             return verdict
-        code_bytes = sum(map(len, self._new_codes(candidates, t).values()))
-        return self.room.refusal(replace(judged.needs[t], code_bytes=code_bytes))
+        codes = self._new_codes(candidates, t)
+        return self.room.refusal(_with_codes(judged.needs[t], codes))
 
     def _known(self, txid: bytes) -> Verdict | None:
         if txid in self._overlay.txids:
@@ -228,7 +228,7 @@ class OpenBlock:
         """One transaction is in the block from here on. Cannot fail."""
         codes = self._new_codes(candidates, t)
         self._overlay.take(candidates.txids[t], rows, candidates.offsets[t], candidates.splits[t])
-        self.room.take(replace(need, code_bytes=sum(map(len, codes.values()))) if codes else need)
+        self.room.take(_with_codes(need, codes))
         self.codes.update(codes)
         self._cells_at.append(self._overlay.cells)
 
@@ -270,6 +270,10 @@ class OpenBlock:
         for t, need in enumerate(needs):
             self._take(candidates, rows, t, need)
         self._parts.append(_part_of(_Judged(candidates, rows, needs, {}), range(len(batch)), batch.codes))
+
+
+def _with_codes(need: Need, codes: Mapping[bytes, bytes]) -> Need:
+    return replace(need, code_bytes=sum(map(len, codes.values()))) if codes else need
 
 
 def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...]) -> Admitted:

@@ -63,9 +63,21 @@ class Room:
 
     def refusal(self, need: Need) -> Verdict | None:
         """Why a transaction does not fit, None if it does. X0: gas, blob gas; B1: what a file holds; B4: codes."""
-        left = self.header.gas_limit - self.gas
+        left, bounds = self.header.gas_limit - self.gas, self.bounds
+        if (
+            need.gas_limit <= left
+            and need.blob_gas == need.code_bytes == 0
+            and self.transactions < bounds.transactions
+            and self.moves + need.moves <= bounds.moves
+            and self.envelope_bytes + need.envelope_bytes <= bounds.envelope_bytes
+        ):
+            return None
         if need.gas_limit > left:
             return full(Rule.X0, "gas limit", f"at most {left}", need.gas_limit)
+        return self._bound_broken(need)
+
+    def _bound_broken(self, need: Need) -> Verdict | None:
+        """The bounds beside gas, one by one."""
         blobs = self.config.blobs_at(self.header.timestamp)
         most_blob_gas = blobs.maximum * GAS_PER_BLOB if blobs else 0
         for rule, what, most, found in (
