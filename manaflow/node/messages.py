@@ -43,9 +43,8 @@ def read_message(body: bytes, limits: Limits) -> Any:
     """
     check_structure(body, limits)
     try:
-        body.decode()  # msgspec does not look at the encoding of all it skips
         message = msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
+    except (ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         raise RpcError(PARSE_ERROR, f"parse error: {str(error)[:200]}") from None
     if isinstance(message, list):
         if not message:
