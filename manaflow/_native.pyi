@@ -157,7 +157,7 @@ def execute_block(
 
     Rows offsets[i] to offsets[i + 1] of the first six columns are the moves of leaf i. `envelopes` has one entry per
     leaf; a leaf whose entry is empty executes (to, data) of `system`, or nothing. `order` names the leaves to execute;
-    `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X4; S1, S2, M1, M4
+    `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X5; S1, S2, M1, M4
     for what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
     cannot hold, ValueError if lengths do not fit.
     """

@@ -171,7 +171,7 @@ def check_refused(case: StateTest, filler: Filler, validator: Validator) -> None
 
 
 def accepts(case: StateTest, block: Block, validator: Validator, executor: Executor) -> EngineResult:
-    """The engine, with the transaction's moves as the whole world, does what they say (X0 to X4)."""
+    """The engine, with the transaction's moves as the whole world, does what they say (X0 to X5)."""
     sender = sender_of(block.envelopes[0], case.sender)
     try:
         verdict = judge_alone(executor, validator.config, block, 0, sender, validator.code)

@@ -86,7 +86,7 @@ def execute_block(
     order: I64 | None = None,
     threads: int = 0,
 ) -> U8:
-    """Execute each leaf of a block alone and compare it with what it declares (X0 to X4), in parallel, GIL released.
+    """Execute each leaf of a block alone and compare it with what it declares (X0 to X5), in parallel, GIL released.
 
     `calls`: one per leaf (`calls_of`); `senders`: uint8[t, 20], zeros for system leaves; `codes` must hold the bytes of
     every code that a declared cell names and the execution runs; `order`: int64, which leaves to execute and in which

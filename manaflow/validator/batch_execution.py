@@ -33,7 +33,7 @@ class BatchExecution:
         self._codes, self._revm = Codes(), RevmExecutor()
 
     def run(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> Mapping[int, Verdict | None]:
-        """X0 to X4 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
+        """X0 to X5 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
 
         One that names a code which nobody knows is not executed and not answered for: its cell cannot be there (V1).
         What the rules cannot hold is refused by X0.

@@ -1,4 +1,4 @@
-"""X0 to X4 of a whole block, each transaction alone and all in parallel (mode `execute`)."""
+"""X0 to X5 of a whole block, each transaction alone and all in parallel (mode `execute`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BlockExecution:
         self._revm = RevmExecutor()
 
     def run(self, block: Block, senders: U8, code_of: CodeOf, order: I64 | None = None) -> U8:
-        """uint8[t]: 0 or the number of the first rule of X0 to X4 that a leaf breaks; NOT_EXECUTED if not in `order`.
+        """uint8[t]: 0 or the number of the first rule of X0 to X5 that a leaf breaks; NOT_EXECUTED if not in `order`.
 
         senders: uint8[t, 20], zeros for system leaves; `order`: int64, leaves in any order, None for all. The block is
         after genesis and fulfils B, S1 and M. Raises Failure if a code is missing, Unsupported for what no rule holds.
@@ -49,7 +49,7 @@ class BlockExecution:
         )
 
     def check(self, block: Block, senders: U8, code_of: CodeOf) -> None:
-        """Raises the Verdict of the first transaction that breaks X0 to X4."""
+        """Raises the Verdict of the first transaction that breaks X0 to X5."""
         results = self.run(block, senders, code_of)
         for t in np.flatnonzero(results)[:1].tolist():
             raise self.verdict(block, t, senders[t].tobytes(), code_of, int(results[t]))
@@ -123,7 +123,7 @@ def alone(config: ChainConfig, block: Block, t: int, sender: bytes, code_of: Cod
 def judge_alone(
     executor: Executor, config: ChainConfig, block: Block, t: int, sender: bytes, code_of: CodeOf
 ) -> Verdict | None:
-    """Transaction t by X0 to X4, executed alone: its verdict, or None. Raises Failure as executors do."""
+    """Transaction t by X0 to X5, executed alone: its verdict, or None. Raises Failure as executors do."""
     made = alone(config, block, t, sender, code_of)
     if made is None:
         return None

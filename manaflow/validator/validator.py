@@ -52,7 +52,7 @@ class Mode(StrEnum):
     MOVES = "moves"
     """Signatures, moves and state; execution is left to challengers."""
     EXECUTE = "execute"
-    """Also X0 to X4 of every transaction, in parallel, before the commit."""
+    """Also X0 to X5 of every transaction, in parallel, before the commit."""
 
 
 class Validator:
@@ -225,7 +225,7 @@ class Validator:
             self._check_execution(txn, checked)
 
     def judge_execution(self, block: Block) -> None:
-        """X0 to X4 of a block that fulfils every other rule, in any mode. Raises Verdict, or Failure."""
+        """X0 to X5 of a block that fulfils every other rule, in any mode. Raises Verdict, or Failure."""
         self._execution.check(block, senders_of(self.config, block), self.code)
 
     def _decode(self, data: bytes) -> Block:
@@ -276,7 +276,7 @@ class Validator:
             raise explain(verdict, block, Archive(txn)) from None
 
     def _check_execution(self, txn: Transaction, checked: Checked) -> None:
-        """X0 to X4, in mode `execute`."""
+        """X0 to X5, in mode `execute`."""
         if self.mode == Mode.EXECUTE:
             senders = checked.transactions.spread(checked.transactions.envelopes.sender)
             self._execution.check(checked.block, senders, lambda code_hash: txn.get(Table.CODES, code_hash))

@@ -48,7 +48,7 @@ class Witness:
         return self._validator.head
 
     def judge(self, block: Block) -> None:
-        """Judge the next block, or by X0 to X4 alone one of the chain. Raises Verdict, or Failure."""
+        """Judge the next block, or by X0 to X5 alone one of the chain. Raises Verdict, or Failure."""
         own = self.header(block.header.number)
         if own is not None and own.hash == block.hash:
             self._validator.judge_execution(block)

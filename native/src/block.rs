@@ -1,4 +1,4 @@
-//! A sealed block's transactions, each executed alone, in any order and in parallel (rules X0 to X4).
+//! A sealed block's transactions, each executed alone, in any order and in parallel (rules X0 to X5).
 use std::collections::HashMap;
 
 use pyo3::prelude::*;

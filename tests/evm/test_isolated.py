@@ -1,4 +1,4 @@
-"""One transaction alone: X0 to X4 in their order, on real evidence with one thing broken."""
+"""One transaction alone: X0 to X5 in their order, on real evidence with one thing broken."""
 
 from __future__ import annotations
 

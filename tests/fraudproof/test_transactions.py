@@ -1,4 +1,4 @@
-"""M1 to M6, S1 and X0 to X4: a lie in one transaction, the file that shows it, and what does not convict."""
+"""M1 to M6, S1 and X0 to X5: a lie in one transaction, the file that shows it, and what does not convict."""
 
 from __future__ import annotations
 
