@@ -139,7 +139,7 @@ class Coordinator:
         results: list[Result] = []
         for gone, why in added.gone:
             results += self.filling.dropped(gone, why.reason, why.detail, why.winner)
-        self.filling.push_next(entry.sender)
+        self.filling.place(entry)
         return results
 
     def _refusal(self, entry: Entry, nonce: int) -> Refusal | None:

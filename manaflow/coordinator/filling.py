@@ -104,7 +104,7 @@ class Filling:
         self._thirsty.clear()
         self._after.clear()
 
-    def push(self, entry: Entry) -> None:
+    def _push(self, entry: Entry) -> None:
         """Make a transaction one that may be filled next, if this block can hold it."""
         block = self.block
         if block is None or entry.is_held or entry.txid in self._parked:
@@ -113,6 +113,14 @@ class Filling:
         if entry.max_fee >= base_fee:
             heapq.heappush(self._ready, (self.policy.key(entry, base_fee), entry.arrival, entry.txid))
 
+    def place(self, entry: Entry) -> None:
+        """A transaction has come into the pool."""
+        nonce = self.view.number_at(Mark.NONCE, entry.sender)
+        if entry.nonce == nonce:
+            self._push(entry)
+        elif entry.nonce < nonce:
+            self.pool.hold(entry)
+
     def push_next(self, sender: bytes) -> None:
         """A sender's next transaction may be filled; those that its nonce has passed are in the block."""
         nonce = self.view.number_at(Mark.NONCE, sender)
@@ -120,7 +128,7 @@ class Filling:
             if entry.nonce < nonce:
                 self.pool.hold(entry)
             elif entry.nonce == nonce:
-                self.push(entry)
+                self._push(entry)
             else:
                 break
 
@@ -140,7 +148,7 @@ class Filling:
             nonces[entry.sender] = entry.nonce + 1
             following = self.pool.at(entry.sender, entry.nonce + 1)
             if following is not None:
-                self.push(following)
+                self._push(following)
         return chosen
 
     def fill(self, limit: int) -> list[Result]:
