@@ -238,7 +238,7 @@ def _with(change: Callable[[list], object]) -> bytes:
         (lambda f: f[5][0].__setitem__(0, b"\0\1"), "leading zero"),
         (lambda f: f[5][0].__setitem__(0, bytes([1] * 7)), "position: an integer of more than 6 bytes"),
         (lambda f: f[5].__setitem__(2, bytes(125)), "no multiple of 126"),
-        (lambda f: f[5].__setitem__(3, [b""] * 4097), "codes: more than 4096"),
+        (lambda f: f[5].__setitem__(3, [b""] * 8193), "codes: more than 8192"),
         (lambda f: f[5].__setitem__(3, b""), "bytes where a list belongs"),
     ],
 )
