@@ -47,7 +47,8 @@ def some_batch(seed: int = 1, transactions: int = 4) -> Batch:
         gas_used=numbers(transactions, np.uint64),
         logs_hash=rows(transactions, 32),
         moves=Moves(
-            numbers(n, np.uint8), numbers(n, np.uint8), numbers(n, np.uint64), rows(n, 20), *(rows(n, 32) for _ in "spn"),
+            numbers(n, np.uint8), numbers(n, np.uint8), numbers(n, np.uint64), rows(n, 20), rows(n, 32), rows(n, 32),
+            rows(n, 32),
         ),
         intx=rows(n, 32),
         codes=tuple(rng.randbytes(rng.randrange(50)) for _ in range(rng.randrange(3))),
