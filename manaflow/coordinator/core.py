@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from manaflow.coordinator.door import Door, Terms
-from manaflow.coordinator.filling import Filling, OpenBlock
+from manaflow.coordinator.filling import Filling, Target
 from manaflow.coordinator.messages import (
     Accepted,
     Dropped,
@@ -176,7 +176,7 @@ class Coordinator:
         results: list[Result] = []
         for entry in self.pool.expire(header.number):
             results += self.filling.dropped(entry, Reason.EXPIRED, f"block {header.number} may not hold it any more")
-        self.filling.open(OpenBlock(environment, hashes, message.sequence), message.cells)
+        self.filling.open(Target(environment, hashes, message.sequence), message.cells)
         return results
 
     def _sealed(self, block: Block) -> list[Result]:

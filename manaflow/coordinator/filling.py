@@ -39,7 +39,7 @@ _SENDERS: Final = (Mark.BALANCE, Mark.NONCE, Mark.CODE)
 
 
 @dataclass(slots=True)
-class OpenBlock:
+class Target:
     """The block that is being filled, as far as this coordinator knows."""
 
     environment: Environment
@@ -65,7 +65,7 @@ class Filling:
 
     def __init__(self, pool: Pool, view: View, policy: Policy) -> None:
         self.pool, self.view, self.policy = pool, view, policy
-        self.block: OpenBlock | None = None
+        self.block: Target | None = None
         """None between a sealed block and the next opened one."""
         self._flight: Flight | None = None
         self._ready: list[tuple[tuple[int, ...], int, bytes]] = []
@@ -85,7 +85,7 @@ class Filling:
         """True if `fill` may make a batch."""
         return self.block is not None and self._flight is None and bool(self._ready)
 
-    def open(self, block: OpenBlock, cells: Cells) -> None:
+    def open(self, block: Target, cells: Cells) -> None:
         """A block is open, with these cells in it; none was since `close`."""
         self.block = block
         self.view.learn(cells)
@@ -275,7 +275,7 @@ class Filling:
             self._wake(self._learn(self.block, reply), ())
         return []
 
-    def _learn(self, block: OpenBlock, reply: Reply) -> list[bytes]:
+    def _learn(self, block: Target, reply: Reply) -> list[bytes]:
         """Take over a reply's cells, unless what is known is newer; returns their keys."""
         if reply.sequence < block.sequence:
             return []
