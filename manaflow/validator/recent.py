@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from manaflow.moves.block import Block
+from manaflow.moves.columns import I64
 from manaflow.moves.marks import Mask
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class RecentBlock:
         """Rows of the block's consumes: the k-th makes cell first_cell + k."""
         rows: list[int] = np.flatnonzero(self.block.moves.mask & Mask.REFERENCE == 0).tolist()
         return rows
+
+    @cached_property
+    def _offsets(self) -> I64:
+        return self.block.leaves.move_offsets()
 
     @cached_property
     def _leaves(self) -> dict[bytes, int]:
@@ -60,7 +65,7 @@ class RecentBlock:
     def _txid_of(self, row: int | None) -> bytes | None:
         if row is None:
             return None
-        t = int(np.searchsorted(self.block.leaves.move_offsets(), row, side="right")) - 1
+        t = int(np.searchsorted(self._offsets, row, side="right")) - 1
         return bytes(self.block.leaves.txid[t])
 
     def made(self, txid: bytes, location: bytes) -> int | None:
@@ -69,7 +74,7 @@ class RecentBlock:
         if t is None:
             return None
         leaves = self.block.leaves
-        first, start = int(leaves.first_cell[t]), int(leaves.move_offsets()[t])
+        first, start = int(leaves.first_cell[t]), int(self._offsets[t])
         for k in range(int(leaves.consumes[t])):
             if self._key(start + k) == location:
                 return first + k
