@@ -12,7 +12,7 @@ from tests.mutation.bases import SAMPLE
 from tests.mutation.catalogue import ALL, ELSEWHERE
 from tests.mutation.court import courts, hear
 from tests.mutation.executions import MOST
-from tests.mutation.report import EXECUTION_RULES, SHOWS, document
+from tests.mutation.report import DECLARED_SHOWS, EXECUTION_RULES, SHOWS, document
 
 PAGE = ROOT / "docs" / "PROOFS.md"
 
@@ -37,6 +37,15 @@ def test_the_page_has_every_rule_and_no_miss() -> None:
         assert 0 < without <= with_code
 
 
+def test_the_page_has_the_rules_of_declared_transactions() -> None:
+    text = PAGE.read_text()
+    found = rows(text[text.index("## A block of declared") :])
+    for rule in DECLARED_SHOWS:
+        assert int(found[rule.name][1]) > 0, rule.name
+    faults = " 0 undetected, 0 detected without a verifying proof, 0 proofs against the honest block"
+    assert faults in " ".join(text.split())
+
+
 def test_the_page_says_what_execution_proofs_of_mainnet_cost() -> None:
     """At most 10 KB beside the code for what is typical, 5 ms by revm and a second by py-evm."""
     found = rows(PAGE.read_text())
@@ -56,7 +65,7 @@ def test_the_page_says_what_execution_proofs_of_mainnet_cost() -> None:
 def test_the_page_is_what_the_suite_finds(tmp_path: Path) -> None:
     with courts([SAMPLE[3]], tmp_path) as made:
         record = hear(made, [operator for operator in ALL if operator.name.startswith("header.base_fee")], 1)
-    found = rows(document(record, ["1-21688509"], ""))
+    found = rows(document(record, ["1-21688509"], "", ""))
     assert found["convicted by a proof"] == [str(len(record.convicted))] == [found["B2"][1]]
     assert int(found["B2"][1]) >= 4
     assert found["M1"][1] == "0"
