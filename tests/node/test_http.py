@@ -87,6 +87,7 @@ def test_chunked_bodies_are_bounded_too(served: Served) -> None:
     headers = {"content-type": "application/json"}
     with served.client() as client:
         assert client.post("/", content=chunks(99), headers=headers).json()["result"] == "0x1"
+        assert client.post("/", content=chunks(100), headers=headers).status_code == 413
         with contextlib.suppress(httpx.TransportError):  # closed while the client was still sending
             assert client.post("/", content=chunks(1000), headers=headers).status_code == 413
     assert served.is_alive()

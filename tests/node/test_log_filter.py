@@ -68,6 +68,13 @@ def test_equals_the_naive_reference(query: dict[str, Any], logs: list[dict[str, 
     assert [wanted.matches(log) for log in logs] == [naive(query, log) for log in logs]
 
 
+def test_a_log_with_fewer_topics_than_asked_for_does_not_match() -> None:
+    log = {"address": ADDRESSES[0], "topics": TOPICS[:1], "blockNumber": "0x1"}
+    assert made({"topics": [TOPICS[0]]}).matches(log)
+    assert not made({"topics": [TOPICS[0], None]}).matches(log)
+    assert not made({"topics": [TOPICS[0], TOPICS[1]]}).matches(log)
+
+
 def test_case_does_not_matter_in_queries() -> None:
     log = {"address": "0x" + "ab" * 20, "topics": [], "blockNumber": "0x1"}
     assert made({"address": "0x" + "AB" * 20}).matches(log)
