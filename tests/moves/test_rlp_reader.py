@@ -19,8 +19,8 @@ def read_all(reader: RlpReader) -> list[Any]:
     """Every item of a list, lists within it included."""
     found: list[Any] = []
     while reader.more:
-        is_list = reader.data[reader.at] >= 0xC0
-        found.append(read_all(reader.items("item")) if is_list else reader.string("item"))
+        found.append(read_all(reader.items("item")) if reader.at_list else reader.string("item"))
+    assert not reader.at_list
     return found
 
 
