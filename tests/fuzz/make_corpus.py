@@ -15,9 +15,12 @@ from typing import Any
 import zstandard
 
 from manaflow.fraudproof.equivocation import prove_equivocation
+from manaflow.moves.batch import EMPTY_BATCH
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.marks import UNSIGNED, Mark, Mask
+from manaflow.moves.reply_json import reply_as_json
 from manaflow.moves.wire import GenesisFile, encode_block, encode_genesis
+from manaflow.moves.wire_batch import encode_batch
 from tests.builders import TYPES, envelope, real_envelopes, state_test_transactions
 from tests.chain import chain_config, random_chain
 from tests.conftest import ROOT, shared_data
@@ -26,6 +29,7 @@ from tests.fraudproof.test_equivocation import CONFIG, HEADER, ONE, OTHER
 from tests.fraudproof.test_format import samples as proofs
 from tests.fuzz.targets import CORPUS
 from tests.light.test_inclusion import samples as inclusions
+from tests.moves.test_wire_batch import some_batch, some_reply
 from tests.moves.wire_blocks import honest_block, nonsense_block
 from tests.replays import HOLESKY, chain, file_of
 from tests.vectors.declared.generate import valid
@@ -62,6 +66,17 @@ def blocks() -> Iterator[tuple[str, bytes]]:
     yield from ((f"chain-{i}", encode_block(block)) for i, block in enumerate(made.blocks))
     yield "honest", encode_block(honest_block(3, 5))
     yield from ((f"nonsense-{n}", encode_block(nonsense_block(n, n, 3 * n))) for n in (0, 1, 7))
+
+
+def batches() -> Iterator[tuple[str, bytes]]:
+    """Random columns, and no transactions at all."""
+    yield "empty", encode_batch(EMPTY_BATCH)
+    yield from ((f"random-{n}", encode_batch(some_batch(n, n))) for n in (1, 4, 12))
+
+
+def replies() -> Iterator[tuple[str, bytes]]:
+    """Verdicts of several kinds, with and without cells."""
+    yield from ((f"cells-{n}", json.dumps(reply_as_json(some_reply(n))).encode()) for n in (0, 2))
 
 
 def genesis_files() -> Iterator[tuple[str, bytes]]:
@@ -134,6 +149,8 @@ SEEDS = {
     "envelope": envelopes,
     "declared": declared_envelopes,
     "block": blocks,
+    "batch": batches,
+    "reply": replies,
     "genesis": genesis_files,
     "config": configs,
     "header": headers,

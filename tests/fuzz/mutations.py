@@ -248,6 +248,36 @@ def _block_file(data: bytes, rng: Random) -> bytes:
     return resealed(head + struct.pack(">7I14I", *counts, *lengths) + b"".join(packed) + bytes(32))
 
 
+def batch_file(data: bytes, rng: Random) -> bytes:
+    """A change in a count, a length, a raw or a packed frame, and the checksum made to fit."""
+    try:
+        return _batch_file(data, rng)
+    except (struct.error, IndexError, ValueError, MemoryError, zstandard.ZstdError):
+        return resealed(any_bytes(data, rng)) if rng.random() < 0.8 else any_bytes(data, rng)
+
+
+def _batch_file(data: bytes, rng: Random) -> bytes:
+    counts, lengths, place = list(struct.unpack_from(">3I", data, 6)), list(struct.unpack_from(">8I", data, 18)), 50
+    packed = []
+    for length in lengths[1::2]:
+        packed.append(data[place : place + length])
+        place += length
+    k = rng.randrange(4)
+    match rng.randrange(6):
+        case 0:
+            counts[rng.randrange(3)] = rng.choice((*ODD_NUMBERS[:10], counts[0] + 1, counts[1] - 1)) % 2**32
+        case 1:
+            lengths[rng.randrange(8)] = rng.choice(ODD_NUMBERS[:10])
+        case 2:
+            packed[k] = any_bytes(packed[k], rng)
+            lengths[2 * k + 1] = len(packed[k])
+        case _:
+            raw = any_bytes(zstandard.decompress(packed[k], max_output_size=2**22) if packed[k] else b"", rng)
+            packed[k] = zstandard.compress(raw, 1) if raw else b""
+            lengths[2 * k : 2 * k + 2] = [len(raw), len(packed[k])]
+    return resealed(data[:6] + struct.pack(">3I8I", *counts, *lengths) + b"".join(packed) + bytes(32))
+
+
 def genesis_file(data: bytes, rng: Random) -> bytes:
     """A change in the config, the ancestors or the block inside, and both checksums made to fit."""
     length = int.from_bytes(data[6:10], "big")

@@ -33,6 +33,7 @@ from manaflow.moves.declared import typed_data
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mask, Move
+from manaflow.moves.reply_json import reply_as_json, reply_of_json
 from manaflow.moves.transactions import DECLARED_TYPE, DeclaredTransaction
 from manaflow.moves.wire import (
     GenesisFile,
@@ -43,6 +44,7 @@ from manaflow.moves.wire import (
     encode_block,
     encode_genesis,
 )
+from manaflow.moves.wire_batch import BatchLimits, decode_batch, encode_batch
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.declared import signed_intx
 from tests.fuzz import mutations
@@ -52,6 +54,7 @@ from tests.moves.wire_blocks import same
 CORPUS: Final = Path(__file__).parent / "corpus"
 LIMITS: Final = Limits(file_bytes=2**20, raw_bytes=2**20, rows=2**12, by_gas=False)
 """What the decoders of files may spend here: enough for the corpus."""
+BATCH_LIMITS: Final = BatchLimits(file_bytes=2**20, raw_bytes=2**20, transactions=2**12, moves=2**12, codes=2**10)
 EXECUTOR: Final = PyEvmExecutor()
 MAX_GAS: Final = 500_000
 """Of a transaction in a fraud proof."""
@@ -114,6 +117,38 @@ def block(data: bytes) -> bool:
     assert decode_header(data, LIMITS) == (found.header, found.signature)
     again = encode_block(found, level=1)
     assert same(decode_block(again), found)
+    return True
+
+
+def batch(data: bytes) -> bool:
+    """What decodes encodes to a file of the same batch."""
+    try:
+        found = decode_batch(data, BATCH_LIMITS)
+    except Verdict as verdict:
+        if verdict.rule != Rule.B1:
+            raise
+        return False
+    again = decode_batch(encode_batch(found, level=1))
+    assert again.moves.equals(found.moves)
+    assert (again.envelopes, again.codes) == (found.envelopes, found.codes)
+    for name in ("consumes", "references", "status", "gas_used", "logs_hash", "intx"):
+        assert getattr(again, name).tobytes() == getattr(found, name).tobytes(), name
+    return True
+
+
+def reply(data: bytes) -> bool:
+    """JSON of a reply; what is read is written as it was."""
+    try:
+        read = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    try:
+        found = reply_of_json(read)
+    except Verdict as verdict:
+        if verdict.rule != Rule.B1:
+            raise
+        return False
+    assert reply_as_json(found) == read
     return True
 
 
@@ -251,6 +286,8 @@ TARGETS: Final = {
     "envelope": Target(envelope, mutations.envelope, 2**18, 64),
     "declared": Target(declared, mutations.envelope, 2**18, 256),
     "block": Target(block, mutations.block_file, 2**25, 32),
+    "batch": Target(batch, mutations.batch_file, 2**23, 32),
+    "reply": Target(reply, mutations.json_text, 2**22, 64),
     "genesis": Target(genesis, mutations.genesis_file, 2**25, 32),
     "config": Target(config, mutations.rlp_after(0), 2**18, 256),
     "header": Target(header, mutations.rlp_after(0), 2**18, 64),
