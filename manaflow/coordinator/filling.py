@@ -56,6 +56,8 @@ class Flight:
     id: int
     entries: list[Entry]
     batch: Batch
+    since: int
+    """What was known of the open block when it was filled."""
     keys: list[bytes]
     """The key of each move."""
 
@@ -185,11 +187,12 @@ class Filling:
         if not entries or self.block is None:
             return []
         moves = batch.moves
-        self._flight = Flight(self._next_batch, entries, batch, key_rows(moves.mark, moves.addr, moves.slot))
+        keys, since = key_rows(moves.mark, moves.addr, moves.slot), self.block.sequence
+        self._flight = Flight(self._next_batch, entries, batch, since, keys)
         self._next_batch += 1
         for entry in entries:
             self.pool.hold(entry)
-        return [Send(self._flight.id, batch, self.block.sequence)]
+        return [Send(self._flight.id, batch, since)]
 
     def _refused(self, refused: Iterable[tuple[Entry, str]], touched: Callable[[bytes], bool]) -> list[Result]:
         """What the executor refused, in order. A sender's later ones only follow its first one.
@@ -263,7 +266,7 @@ class Filling:
         block.gas += sum(used[i] for i, entry in enumerate(flight.entries) if entry.txid not in gone)
         results: list[Result] = [Admitted(block.environment.number, admitted)] if admitted else []
         for _, entry, verdict in refused:
-            results += self._refused_by_validator(entry, verdict)
+            results += self._refused_by_validator(entry, verdict, reply.sequence != flight.since)
         self._wake(learnt, admitted)
         for sender in dict.fromkeys(entry.sender for _, entry, _ in refused):
             self.push_next(sender)
@@ -282,9 +285,10 @@ class Filling:
         block.sequence = reply.sequence
         return self.view.learn(reply.cells)
 
-    def _refused_by_validator(self, entry: Entry, verdict: Verdict) -> list[Result]:
+    def _refused_by_validator(self, entry: Entry, verdict: Verdict, is_news: bool) -> list[Result]:
+        """is_news: others have changed the block since the fill. If not, another fill would be the same."""
         self.pool.release(entry)
-        if is_full(verdict):
+        if is_full(verdict) or (verdict.rule in RACE_RULES and not is_news):
             self._parked.add(entry.txid)
         elif verdict.rule in RACE_RULES:
             entry.winner = verdict.winner or entry.winner

@@ -58,8 +58,9 @@ class View:
         return self.record(key)[40:]
 
     def number_at(self, mark: Mark, addr: bytes) -> int:
-        """A nonce or a balance as a number."""
-        return int.from_bytes(self.record(bytes((mark,)) + addr + ZERO32)[40:], "big")
+        """A nonce or a balance as a number. Not kept: strangers make a coordinator ask for any address."""
+        key = bytes((mark,)) + addr + ZERO32
+        return int.from_bytes((self.known.get(key) or self._latest.record(key) or VIRGIN_RECORD)[40:], "big")
 
     def sealed_nonce(self, addr: bytes) -> int:
         """A nonce in the latest index, whatever the open block has made of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,13 @@ from manaflow.coordinator.messages import (
     Submit,
 )
 from manaflow.coordinator.pool import Limits
+from manaflow.errors import Rule, Verdict
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
 from manaflow.moves.transactions import Flag, NamedMove
 from tests.chain import ETHER
-from tests.coordinator.desk import Desk, kept_after, of_kind
+from tests.coordinator.desk import Desk, empty_batch, kept_after, of_kind
 from tests.declared import named_move
 from tests.manaflow_chain import BASE_FEE, CHAIN_ID, Producer
 
@@ -310,6 +312,24 @@ def test_an_open_block_that_is_given_up(desk: Desk) -> None:
     desk.open_block()  # in place of the first
     desk.pump(coordinator)
     assert sorted(desk.seal().envelopes) == sorted(raws)
+
+
+def test_a_validator_that_disagrees_is_not_asked_again_and_again(desk: Desk) -> None:
+    """A lost race without a winner and without news: the same fill would be refused again."""
+    coordinator = desk.coordinator()
+    raw = desk.chain.sign(0, COUNTER)
+    desk.open_block()
+    desk.submit(coordinator, raw)
+    (send,) = of_kind(coordinator.handle(Fill()), Send)
+    nothing = desk.admit(Send(0, empty_batch(), send.since))
+    verdict = Verdict(Rule.V1, "no such cell")
+    coordinator.handle(Replied(send.id, replace(nothing, verdicts=(verdict,))))
+    assert not coordinator.has_work
+    assert len(coordinator.pool) == 1
+    desk.seal()
+    desk.open_block()
+    desk.pump(coordinator)
+    assert desk.seal().envelopes == (raw,)
 
 
 # What waits

@@ -162,7 +162,7 @@ def test_a_guard_is_the_reference_that_is_there() -> None:
 
 
 def test_a_form_steps_aside_for_one_that_has_no_other() -> None:
-    anywhere = named_move(Mask.INTX | Mask.SLOT | Mask.PREV | Mask.NEXT, addr=A)
+    anywhere = named_move(Mask.INTX | Mask.SLOT | Mask.PREV, addr=A, after=5)  # served first
     narrow = named_move(Mask.INTX | Mask.SLOT | Mask.NEXT, addr=A, prev=0)
     moves = ordered([use(1, 0, 5), use(2, 1, 5)])
     for forms in ((anywhere, narrow), (narrow, anywhere)):

@@ -148,6 +148,22 @@ def test_room_is_made_by_the_cheapest_and_of_these_the_newest() -> None:
     assert [gone.arrival for gone, _ in found.gone] == [6]
 
 
+def test_what_is_held_stays_until_it_is_released() -> None:
+    pool = Pool(LIMITS)
+    rows = [entry(sender=i, tip=i, arrival=i + 1) for i in range(6)]
+    for row in rows:
+        pool.add(row)
+    pool.hold(rows[0])
+    for arrival, expected in ((7, rows[1]), (8, rows[2])):
+        found = pool.add(entry(sender=arrival, tip=50, arrival=arrival))
+        assert isinstance(found, Added)
+        assert [gone for gone, _ in found.gone] == [expected]
+    pool.release(rows[0])
+    found = pool.add(entry(sender=9, tip=50, arrival=9))
+    assert isinstance(found, Added)
+    assert [gone for gone, _ in found.gone] == [rows[0]]
+
+
 def test_memory_stays_bounded_by_what_is_in_the_pool() -> None:
     pool = Pool(LIMITS)
     for i in range(2000):
