@@ -37,6 +37,11 @@ MAX_SIGNED_MOVES: Final = 2**13
 MAX_JSON_INTEGER: Final = 2**53 - 1
 """Largest integer that JSON's readers hold exactly."""
 
+# Plain ints: an operation on an IntFlag costs ten times one on an int, and these run for each field of each move.
+_INTX, _PREV, _NEXT = int(Mask.INTX), int(Mask.PREV), int(Mask.NEXT)
+_SLOT, _ADDR, _MARK = int(Mask.SLOT), int(Mask.ADDR), int(Mask.MARK)
+_GUARD, _REFERENCE = int(Mask.GUARD), int(Mask.REFERENCE)
+
 _TRANSACTION_TYPE_HASH: Final = keccak256(TRANSACTION_TYPE + ACCESS_TYPE + MOVE_TYPE)
 _ACCESS_TYPE_HASH: Final = keccak256(ACCESS_TYPE)
 _MOVE_TYPE_HASH: Final = keccak256(MOVE_TYPE)
@@ -94,10 +99,10 @@ def _decode_move(fields: RlpReader) -> NamedMove:
     mask = fields.fixed("mask of a move", 1)[0]
     if not is_signed(mask):
         raise RlpError("mask of a move: nothing of it is signed")
-    if mask & Mask.GUARD and (not mask & Mask.REFERENCE or mask & (Mask.MARK | Mask.ADDR | Mask.SLOT)):
+    if mask & _GUARD and (not mask & _REFERENCE or mask & (_MARK | _ADDR | _SLOT)):
         raise RlpError("mask of a move: a guard is a reference whose mark, address and slot are signed")
 
-    def field(name: str, bit: Mask, masked: bytes) -> bytes:
+    def field(name: str, bit: int, masked: bytes) -> bytes:
         """The next item; where it must be empty `masked`, shared by all moves: they are many and short."""
         if not mask & bit:
             return fields.fixed(name, len(masked))
@@ -107,12 +112,12 @@ def _decode_move(fields: RlpReader) -> NamedMove:
 
     move = NamedMove(
         mask,
-        field("mark of a move", Mask.MARK, b"\0")[0],
-        field("intx of a move", Mask.INTX, ZERO32),
-        field("addr of a move", Mask.ADDR, ZERO20),
-        field("slot of a move", Mask.SLOT, ZERO32),
-        field("prev of a move", Mask.PREV, ZERO32),
-        field("next of a move", Mask.NEXT, ZERO32),
+        field("mark of a move", _MARK, b"\0")[0],
+        field("intx of a move", _INTX, ZERO32),
+        field("addr of a move", _ADDR, ZERO20),
+        field("slot of a move", _SLOT, ZERO32),
+        field("prev of a move", _PREV, ZERO32),
+        field("next of a move", _NEXT, ZERO32),
     )
     fields.finish("a move")
     return move
@@ -152,12 +157,12 @@ def signed_form(move: Move, intx: bytes = ZERO32) -> NamedMove:
     mask = move.mask
     return NamedMove(
         mask,
-        0 if mask & Mask.MARK else move.mark,
-        ZERO32 if mask & Mask.INTX else intx,
-        ZERO20 if mask & Mask.ADDR else move.addr,
-        ZERO32 if mask & Mask.SLOT else move.slot,
-        ZERO32 if mask & Mask.PREV else move.prev,
-        ZERO32 if mask & Mask.NEXT else move.next,
+        0 if mask & _MARK else move.mark,
+        ZERO32 if mask & _INTX else intx,
+        ZERO20 if mask & _ADDR else move.addr,
+        ZERO32 if mask & _SLOT else move.slot,
+        ZERO32 if mask & _PREV else move.prev,
+        ZERO32 if mask & _NEXT else move.next,
     )
 
 
