@@ -72,7 +72,7 @@ def child() -> Iterator[Child]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_bounded_under_hostile_load(child: Child) -> None:
-    """Slow readers of 2 GB of notifications and answers, unread bodies, brackets, giant batches: within 200 MB more."""
+    """Slow readers of 2 GB of notifications and answers, unread bodies, brackets, giant batches: within 128 MB more."""
     child.call("t_publish", 1, 1)
     before = child.peak()
     for _ in range(ROUNDS):
@@ -93,7 +93,7 @@ def test_memory_stays_bounded_under_hostile_load(child: Child) -> None:
         assert child.call("eth_chainId") == "0x1"
         for raw in crowd:
             raw.close()
-    assert child.peak() - before < 200 * MEGABYTE
+    assert child.peak() - before < 128 * MEGABYTE
 
 
 def unfinished(child: Child, data: bytes) -> socket.socket:
