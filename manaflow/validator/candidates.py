@@ -32,6 +32,8 @@ from manaflow.rules.state import check_v1_intx
 from manaflow.validator.room import Need
 from manaflow.validator.transactions import Transactions, judge, misfits, plain_rules
 
+Fixed = Mapping[int, Mapping[int, bytes]]
+"""Transaction -> move -> the maker that its signer fixes, 32 bytes."""
 HashSeen = Callable[[int], bytes | None]
 """Block number -> the hash that BLOCKHASH shows for it, None if the chain knows none (B5)."""
 
@@ -123,13 +125,14 @@ def _code_rows(moves: Moves) -> I64:
 
 
 def judge_apart(candidates: Candidates, config: ChainConfig, made: Mapping[bytes, bytes], seen: HashSeen) -> None:
-    """Judge each transaction by S, M, B4 and B5, into `verdicts`.
+    """Judge each transaction by S, M, B4, B5, and V1 where a signature fixes a maker, into `verdicts`.
 
     made: codes that the open block holds already, by hash.
     """
-    _judge_signatures_and_moves(candidates, config)
+    fixed = _judge_signatures_and_moves(candidates, config)
     _judge_codes(candidates, made)
     _judge_hashes(candidates, seen)
+    _judge_makers(candidates, fixed)
 
 
 def _as_block(batch: Batch, opened: Header, envelopes: EnvelopeColumns) -> Block:
@@ -167,16 +170,23 @@ def _worded(*rules: Callable[[], object]) -> Verdict:
     raise Failure("internal error: the kernels refuse a transaction that the plain rules accept")
 
 
-def _judge_signatures_and_moves(candidates: Candidates, config: ChainConfig) -> None:
-    """S1 to S4 and M1 to M6 of each."""
-    transactions, verdicts = candidates.transactions, candidates.verdicts
+def _judge_signatures_and_moves(candidates: Candidates, config: ChainConfig) -> Fixed:
+    """S1 to S4 and M1 to M6 of each. Returns the makers that declared ones fix."""
+    transactions, verdicts, fixed = candidates.transactions, candidates.verdicts, dict[int, Mapping[int, bytes]]()
     broken: U32 = judge(transactions, config)
     wrong = misfits(transactions, config, broken)
     for t in np.flatnonzero(wrong | transactions.declared).tolist():
-        verdicts[t] = _signature(candidates, config, t) if wrong[t] else _declaration(candidates, t)
+        if wrong[t]:
+            verdicts[t] = _signature(candidates, config, t)
+            continue
+        try:
+            fixed[t] = _declaration(candidates, t)
+        except Verdict as verdict:
+            verdicts[t] = verdict
     for t in np.flatnonzero(broken).tolist():
         if verdicts[t] is None:
             verdicts[t] = _worded(*plain_rules(transactions, config, t))
+    return fixed
 
 
 def _signature(candidates: Candidates, config: ChainConfig, t: int) -> Verdict:
@@ -185,19 +195,25 @@ def _signature(candidates: Candidates, config: ChainConfig, t: int) -> Verdict:
     return _worded(lambda: check_signed(raw, config, txid, moves, status, candidates.block.header.number))
 
 
-def _declaration(candidates: Candidates, t: int) -> Verdict | None:
-    """S2 to S4 of a declared transaction that decodes; V1 where it fixes the maker of a cell."""
-    transactions, start = candidates.transactions, candidates.offsets[t]
-    transaction, moves = transactions.transaction(t), transactions.moves(t)
+def _declaration(candidates: Candidates, t: int) -> Mapping[int, bytes]:
+    """S2 to S4 of a declared transaction that decodes. Returns the makers that its signer fixes, by move."""
+    transaction = candidates.transactions.transaction(t)
     assert isinstance(transaction, DeclaredTransaction)
-    try:
-        fixed = check_filled(transaction, moves, int(candidates.batch.status[t]), candidates.block.header.number)
-        for i, intx in sorted(fixed.items()):
-            named = candidates.batch.intx[start + i].tobytes()
-            check_v1_intx(moves[i], intx, named)
-    except Verdict as verdict:
-        return verdict
-    return None
+    status, number = int(candidates.batch.status[t]), candidates.block.header.number
+    return check_filled(transaction, candidates.transactions.moves(t), status, number)
+
+
+def _judge_makers(candidates: Candidates, fixed: Fixed) -> None:
+    """V1 of makers that are signed: the batch names those; whether they made the cells is judged with all others."""
+    for t, makers in fixed.items():
+        moves, start = candidates.transactions.moves(t), candidates.offsets[t]
+        for i, intx in sorted(makers.items()):
+            if candidates.verdicts[t] is not None:
+                break
+            try:
+                check_v1_intx(moves[i], intx, candidates.batch.intx[start + i].tobytes())
+            except Verdict as verdict:
+                candidates.verdicts[t] = verdict.at(move=i)
 
 
 def _judge_codes(candidates: Candidates, made: Mapping[bytes, bytes]) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manaflow.errors import Failure, Rule, Verdict
+from manaflow.errors import Failure, Rule, Unsupported, Verdict
+from manaflow.evm.executor import Execution, Job
+from manaflow.evm.native import RevmExecutor
 from manaflow.moves.batch import EMPTY_BATCH, Batch, is_full
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Mark
@@ -378,3 +380,26 @@ def test_the_token_does_what_it_says(stage: Stage) -> None:
     assert batch.status[0] == 0
     assert refused(sender.send(batch)) == {}
     assert sender.named((Mark.STORAGE, TOKEN, STRANGER.rjust(32, b"\0"))).value == ZERO32
+
+
+def test_what_stops_the_execution_of_all_is_found_in_the_one(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Failure out of the native batch says nothing of the others: each is executed for itself."""
+    sender = stage.sender()
+    batch = sender.fill([stage.transfer(i, stage.addresses[i + 3]) for i in range(3)])
+    wrong = changed(batch, t=0, logs_hash=b"\x01" * 32)
+    monkeypatch.setattr("manaflow.validator.batch_execution.execute_block", _fails)
+    real = RevmExecutor.execute
+
+    def unsupported(self: RevmExecutor, job: Job) -> Execution:
+        if job.sender == stage.addresses[1]:
+            raise Unsupported("what no rule holds")
+        return real(self, job)
+
+    monkeypatch.setattr(RevmExecutor, "execute", unsupported)
+    verdicts = refused(sender.send(wrong))
+    assert {t: v.rule for t, v in verdicts.items()} == {0: Rule.X3, 1: Rule.X0}
+    assert "what no rule holds" in str(verdicts[1])
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise Failure("one of them")
