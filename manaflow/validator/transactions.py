@@ -159,13 +159,13 @@ def check_signatures(transactions: Transactions, config: ChainConfig, broken: U3
     What columns tell is judged for all at once: that an envelope decodes, is of this chain and its leaf, recovers a
     sender, and, of Ethereum's, signs no move. What else a declared one says is judged one by one.
     """
-    leaves, declared = transactions.block.leaves, transactions.declared
+    leaves, declared, number = transactions.block.leaves, transactions.declared, transactions.block.header.number
     wrong = misfits(transactions, config, broken)
     at = _first(wrong)
     makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
     if at is not None:
         t = at + transactions.first_signed
-        raw, leaf, moves, number = (
+        raw, leaf, moves = (
             transactions.envelope(t),
             leaves[t],
             transactions.moves(t),
