@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from manaflow.coordinator.core import Coordinator
 from manaflow.coordinator.latest_index import LatestIndex
-from manaflow.coordinator.messages import Forget, Keep, Message, Restore, Result
+from manaflow.coordinator.messages import Dropped, Forget, Keep, Message, Restore, Result
 
 
 class DurableCoordinator:
@@ -13,8 +13,9 @@ class DurableCoordinator:
     def __init__(self, coordinator: Coordinator, latest: LatestIndex) -> None:
         """coordinator: new; it is given what the disk holds. Raises StorageFailure."""
         self.coordinator, self._latest = coordinator, latest
-        self.restored = self.handle(Restore(latest.kept()))
-        """What became of transactions that are no longer waiting."""
+        restored = self.handle(Restore(latest.kept()))
+        self.restored = [r for r in restored if not isinstance(r, Dropped) or latest.transaction(r.txid) is None]
+        """What became of transactions that no longer wait, but of those that were sealed in the meantime."""
 
     def handle(self, message: Message) -> list[Result]:
         """As Coordinator.handle, with `Keep` and `Forget` done: one commit for each message that has any.

@@ -34,6 +34,10 @@ from manaflow.moves.marks import ZERO32, Mark
 
 RACE_RULES: Final = (Rule.V1, Rule.V2, Rule.V3, Rule.V4)
 """What a validator refuses because of other transactions: a new fill may pass."""
+MIN_PACE: Final = 16
+MAX_PACE: Final = 1 << 16
+"""Transactions of one fill. A misfit makes the next fills smaller: each one may send all behind it back to be executed
+again, and costs its sender nothing."""
 _SENDERS: Final = (Mark.BALANCE, Mark.NONCE, Mark.CODE)
 """What X0 asks of a sender."""
 
@@ -81,6 +85,7 @@ class Filling:
         self._told: dict[bytes, Misfit] = {}
         """What the signer of a waiting transaction has been told."""
         self._next_batch = 1
+        self._pace = MAX_PACE
 
     @property
     def has_work(self) -> bool:
@@ -158,7 +163,7 @@ class Filling:
         block = self.block
         if block is None or self._flight is not None:
             return []
-        entries = self._choose(limit)
+        entries = self._choose(min(limit, self._pace))
         if not entries:
             return []
         filled = fill_steps(
@@ -176,6 +181,7 @@ class Filling:
         named = name_cells(rows, steps, filled.statuses, self.view, block.hashes)
         batch = batch_of(rows, filled, steps, named, self.view)
         self.view.restore(named.spoiled, named.made)
+        self._pace = max(len(entries) // 4, MIN_PACE) if named.misfits else min(2 * self._pace, MAX_PACE)
         refused = [(entries[place], why) for place, _, why in filled.refused]
         results = self._refused(refused, lambda key: key in named.made or key in named.spoiled)
         results += self._settle_misfits(steps, named)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from manaflow.coordinator import filling
 from manaflow.coordinator.durable import DurableCoordinator
 from manaflow.coordinator.messages import (
     Accepted,
@@ -25,6 +27,7 @@ from manaflow.coordinator.messages import (
 )
 from manaflow.coordinator.pool import Limits
 from manaflow.errors import Rule, Verdict
+from manaflow.evm.native import fill_steps
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
@@ -232,6 +235,33 @@ def test_what_builds_on_a_misfit_is_filled_again(desk: Desk) -> None:
     assert [entry.txid for entry in coordinator.pool] == [keccak256(behind)]  # behind a gap now
 
 
+def test_misfits_cannot_make_everything_be_executed_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stale transaction spoils the counter for all behind it; it must not cost a whole batch each time."""
+    chain = Producer(accounts=81, alloc={COUNTER: (0, 1, COUNTER_CODE, {ZERO32: word(5)})})
+    desk = Desk(tmp_path, chain)
+    coordinator = desk.coordinator()
+    first, good = chain.sign(80, COUNTER), [chain.sign(i, COUNTER) for i in range(40)]
+    stale = [desk.declare(i, COUNTER, everything) for i in range(40, 80)]
+    desk.open_block()
+    desk.submit(coordinator, first)
+    desk.pump(coordinator)
+    desk.submit(coordinator, *(raw for pair in zip(stale, good, strict=True) for raw in pair))
+    executed: list[int] = []
+
+    def counted(world: Any, environment: Any, steps: Any, *rest: Any, **options: Any) -> Any:
+        executed.append(len(steps))
+        return fill_steps(world, environment, steps, *rest, **options)
+
+    monkeypatch.setattr(filling, "fill_steps", counted)
+    results = desk.pump(coordinator)
+    assert len(of_kind(results, Notice)) == 40
+    assert sum(executed) < 16 * 40 + 200
+    assert set(desk.seal().envelopes) == {first, *good}
+    desk.close()
+
+
 # What is lost, repeated or late
 
 
@@ -246,6 +276,8 @@ def test_a_lost_reply_is_made_good(desk: Desk) -> None:
     assert coordinator.handle(Replied(send.id, reply)) == []  # late: nobody waits for it
     results = desk.pump(coordinator)
     assert of_kind(results, Dropped) == []
+    told = [txid for result in of_kind(results, Admitted) for txid in result.txids]
+    assert sorted(told) == sorted(keccak256(raw) for raw in raws)
     assert coordinator.handle(Replied(send.id, reply)) == []
     assert sorted(desk.seal().envelopes) == sorted(raws)
     assert len(coordinator.pool) == 0
