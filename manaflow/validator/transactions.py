@@ -165,12 +165,7 @@ def check_signatures(transactions: Transactions, config: ChainConfig, broken: U3
     makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
     if at is not None:
         t = at + transactions.first_signed
-        raw, leaf, moves = (
-            transactions.envelope(t),
-            leaves[t],
-            transactions.moves(t),
-            transactions.block.header.number,
-        )
+        raw, leaf, moves = transactions.envelope(t), leaves[t], transactions.moves(t)
         refuse(t, lambda: check_signed(raw, config, leaf.txid, moves, leaf.status, number))
     return makers
 
