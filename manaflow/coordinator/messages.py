@@ -218,7 +218,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The open block has these transactions, on the validator's disk."""
+    """The open block has these transactions, on the validator's disk. After a lost reply it may not be said of all."""
 
     block: int
     txids: tuple[bytes, ...]

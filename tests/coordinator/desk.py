@@ -101,10 +101,10 @@ class Desk:
     def submit(self, coordinator: Coordinator, *envelopes: bytes) -> list[Result]:
         return coordinator.handle(Submit(envelopes))
 
-    def pump(self, coordinator: Coordinator, limit: int = 1000) -> list[Result]:
+    def pump(self, coordinator: Coordinator, limit: int = 1000, *, learns: bool = True) -> list[Result]:
         """Fill and admit until there is no more to do."""
         results: list[Result] = []
-        if self.open is not None:
+        if self.open is not None and learns:
             results += coordinator.handle(Learnt(self.open.admit(empty_batch(), coordinator.sequence)))
         while coordinator.has_work:
             answer = coordinator.handle(Fill(limit))
