@@ -11,6 +11,9 @@ import pytest
 from websockets.sync.client import connect
 
 from manaflow.node.limits import Limits
+from manaflow.node.metrics import Metrics
+from manaflow.node.subscriptions import Hub
+from manaflow.node.websocket import Sockets
 from tests.node.served import UPGRADE, Served, frame, read_all, request, upgraded
 
 SUBSCRIBE = b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}'
@@ -243,3 +246,30 @@ def test_a_websocket_client_that_vanishes_leaves_nothing() -> None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             raw.close()
         until(lambda: open_sockets(served) == 0 and served.run(served.hub.count) == 0)
+
+
+def test_a_goodbye_behind_broken_text_is_cut_off() -> None:
+    with Served() as served:
+        raw = upgraded(served)
+        raw.sendall(frame(b"\xff") + frame(b"\x03\xe8", opcode=8))
+        read_all(raw)
+        until(lambda: dropped(served, "malformed") == 1 and open_sockets(served) == 0)
+
+
+def test_room_is_made_by_whoever_leaves_the_most_unread() -> None:
+    class Reader:
+        def __init__(self, queued: int) -> None:
+            self.queued_bytes = queued
+
+        def drop(self) -> None:
+            sockets.budget.give(self.queued_bytes)
+            self.queued_bytes = 0
+
+    limits = Limits(max_buffered_bytes=100)
+    sockets = Sockets(None, Hub(limits), limits, Metrics())  # type: ignore[arg-type]
+    readers = [Reader(10), Reader(60), Reader(30)]
+    sockets.sessions.update(readers)  # type: ignore[arg-type]
+    assert sockets.budget.take(100)
+    assert sockets.make_room(5)
+    assert [reader.queued_bytes for reader in readers] == [10, 0, 30]
+    assert not sockets.make_room(1000)  # more than there ever is
