@@ -204,6 +204,23 @@ def test_another_block_on_the_parent_ends_the_open_one(stage: Stage, tmp_path: P
     assert stage.open().header.parent_hash == foreign.hash
 
 
+def test_an_open_block_whose_parent_is_undone_is_given_up(stage: Stage, tmp_path: Path) -> None:
+    other = Stage(tmp_path / "other")
+    other.open(timestamp=2000)
+    foreign = other.seal()
+    other.close()
+    stage.validator.import_block(foreign)
+    stage.latest.apply(foreign)
+    stage.open()
+    busy(stage, stage.sender())
+    stage.validator.undo_block()
+    stage.latest = Latest()
+    stage.latest.apply(stage.signers.genesis.block)
+    stage.reopen()
+    assert stage.producer.block is None
+    assert stage.open().sequence == 0
+
+
 def test_one_block_is_open_at_a_time(stage: Stage) -> None:
     with pytest.raises(Failure, match="open already"):
         stage.open()
