@@ -16,6 +16,7 @@ from manaflow.cli.equivocation import prove_equivocation_of
 from manaflow.cli.genesis import genesis
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
+from manaflow.cli.keys import new_key, show_key
 from manaflow.cli.output import show_error
 from manaflow.cli.proofs import apply_proof, prove, verify_proof
 from manaflow.cli.replay import replay
@@ -89,8 +90,14 @@ _INSPECT: Final[_Commands] = (
 _inspect = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Show a block, a transaction, a move or a cell."
 )
+_KEYS: Final[_Commands] = (
+    ("new", new_key, "manaflow keys new --out out/producer.json"),
+    ("show", show_key, "manaflow keys show out/producer.json"),
+)
+_keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Generate a producer's key, or show whose it is.")
 app.add_typer(_inspect, name="inspect")
-for _group, _commands in ((app, _COMMANDS), (_inspect, _INSPECT)):
+app.add_typer(_keys, name="keys")
+for _group, _commands in ((app, _COMMANDS), (_inspect, _INSPECT), (_keys, _KEYS)):
     for _name, _command, _example in _commands:
         _group.command(_name, epilog=f"\b\nExample:\n  {_example}")(_command)
 

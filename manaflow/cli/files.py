@@ -18,7 +18,7 @@ from manaflow.moves.bounded import read_at_most
 from manaflow.moves.wire import GenesisFile, Limits, decode_block, decode_genesis
 
 GENESIS_NAME: Final = "genesis.mana"
-MAX_KEY_FILE_BYTES: Final = 256
+MAX_KEY_FILE_BYTES: Final = 16 * 1024
 MAX_FILE_BYTES: Final = Limits().file_bytes
 
 
@@ -55,8 +55,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_key(path: Path) -> bytes:
-    """A secret key: 32 raw bytes, or 64 hex digits with or without 0x."""
+    """A secret key: 32 raw bytes, 64 hex digits with or without 0x, or a keystore, whose password is asked for."""
+    from manaflow.cli.keys import decrypt, is_keystore, password
+
     data = read_bounded(path, MAX_KEY_FILE_BYTES)
+    if is_keystore(data):
+        return decrypt(path, data, password(None))
     try:
         key = data if len(data) == 32 else bytes.fromhex(data.decode("ascii").strip().removeprefix("0x"))
         PrivateKey(key)

@@ -21,7 +21,7 @@ def readme_commands() -> list[list[str]]:
 
 
 def test_the_readme_shows_every_command() -> None:
-    assert {words[0] for words in readme_commands()} == {name for name, _, _ in _COMMANDS} | {"inspect"}
+    assert {words[0] for words in readme_commands()} == {name for name, _, _ in _COMMANDS} | {"inspect", "keys"}
 
 
 def test_the_readmes_commands_work_in_its_order(
@@ -29,6 +29,7 @@ def test_the_readmes_commands_work_in_its_order(
 ) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MANAFLOW_PASSWORD", "of the test")
     head = "0x..."
     for words in readme_commands():
         expanded = [path for word in words for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
