@@ -364,6 +364,29 @@ def test_a_validator_that_disagrees_is_not_asked_again_and_again(desk: Desk) -> 
     assert desk.seal().envelopes == (raw,)
 
 
+def test_a_sealed_block_replaces_what_was_believed(desk: Desk) -> None:
+    """One coordinator's batch is lost and another's transactions are sealed: cells, values and numbers are those."""
+    one, two = desk.coordinator(), desk.coordinator()
+    mine, other, later = desk.chain.sign(0, COUNTER), desk.chain.sign(1, COUNTER), desk.chain.sign(1, COUNTER)
+    desk.open_block()
+    desk.submit(two, mine)
+    two.handle(Fill())
+    desk.submit(one, other)
+    desk.pump(one)
+    desk.seal()
+    desk.open_block()
+    desk.submit(two, later)
+    (send,) = of_kind(two.handle(Fill()), Send)
+    assert send.batch.envelopes == (mine, later)
+    moves, sources = send.batch.moves, send.batch.intx
+    sealed_cells = [i for i in range(len(moves)) if sources[i].any() and sources[i].tobytes() != keccak256(mine)]
+    for i in sealed_cells:
+        cell = desk.latest.cell(moves[i].location)
+        assert (cell.number, cell.value, cell.intx) == (moves[i].number, moves[i].prev, sources[i].tobytes())
+    assert keccak256(other) in {sources[i].tobytes() for i in sealed_cells}
+    assert all(verdict is None for verdict in desk.admit(send).verdicts)
+
+
 # What waits
 
 
