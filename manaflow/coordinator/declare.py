@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from manaflow.moves.declared import signed_form
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Location, Mark, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 from manaflow.rules.declared import signed_intx
@@ -249,6 +248,3 @@ def is_masked_whole(transaction: DeclaredTransaction) -> bool:
 def unsigned_mask(is_reference: bool) -> int:
     """The mask of a move that nobody signed."""
     return UNSIGNED | (Mask.REFERENCE if is_reference else 0)
-
-
-__all__ = ["CellAt", "Fit", "Misfit", "fit", "is_masked_whole", "ordered", "sealed", "signed_form", "unsigned_mask"]

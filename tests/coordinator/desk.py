@@ -25,7 +25,6 @@ from manaflow.coordinator.messages import (
     Opened,
     Replied,
     Result,
-    Sealed,
     Send,
     Submit,
     Undone,
@@ -273,6 +272,3 @@ def kept_after(results: Sequence[Result], before: dict[int, bytes]) -> dict[int,
         elif isinstance(result, Forget):
             kept.pop(result.arrival, None)
     return kept
-
-
-__all__ = ["Callable", "Desk", "Sealed", "empty_batch", "kept_after", "of_kind"]
