@@ -6,6 +6,7 @@ ManaflowError
 |-- Undeclared   an execution touched a location that its moves do not name (becomes a verdict of X1)
 `-- Failure      the operation failed; it says nothing about the input
     |-- CallFailed    a call that was only tried out reverts or halts
+    |-- Pruned        the body of an old block, which this node has let go, is needed
     |-- Unsupported   real input that the rules cannot hold (before Paris, an old SELFDESTRUCT, ...)
     |-- StorageFailure   disk full, map full, damaged or newer files
     `-- Locked        another process owns this state directory
@@ -138,6 +139,14 @@ class CallFailed(Failure):
     def __init__(self, what: str, output: bytes = b"") -> None:
         self.output = output
         super().__init__(what)
+
+
+class Pruned(Failure):
+    """The body of an old block is needed, and this node has let it go (`manaflow prune`); its header is still here."""
+
+    def __init__(self, number: int, block_hash: bytes) -> None:
+        self.number, self.block_hash = number, block_hash
+        super().__init__(f"the body of block {number} (0x{block_hash.hex()}) was pruned here: ask a node that keeps it")
 
 
 class Unsupported(Failure):

@@ -136,6 +136,10 @@ class LatestIndex:
         self._views.close()
         self._view = None
 
+    def copy_to(self, path: Path) -> None:
+        """A consistent copy in the empty directory `path`, from any thread. Raises StorageFailure."""
+        self._store.copy_to(path, compact=True)
+
     def record(self, key: bytes) -> bytes | None:
         """The record of a location's live cell by its key, None for a virgin one."""
         return self._read().get(LatestTable.CELLS, key)

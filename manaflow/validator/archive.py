@@ -1,6 +1,7 @@
 """Blocks by hash, the canonical chain by number, and from a cell's number to the moves that made and consumed it.
 
-An undone block stays by its hash, so that it can come back; its canonical record and its cells go.
+An undone block stays by its hash, so that it can come back; its canonical record and its cells go. Of a pruned block
+(pruning.py) only the header stays by its hash.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from manaflow.errors import StorageFailure, Verdict
+from manaflow.errors import Pruned, StorageFailure, Verdict
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location, Mask
 from manaflow.moves.trees import Frontier, leaf_hash
-from manaflow.moves.wire import decode_block
+from manaflow.moves.wire import decode_block, decode_header
 from manaflow.validator.store import Table, Transaction, number_key
 
 HASH_BYTES: Final = 32
 MAX_PEAKS: Final = 48
 """A history tree's frontier has at most this many hashes."""
+PRUNED_MAGIC: Final = b"PRUN"
+"""Stands before the header of a block whose body is gone, in place of its file (which begins with MANA)."""
 
 
 class Place(NamedTuple):
@@ -115,11 +118,22 @@ class Archive:
         return None if last is None else Canonical.decode(bytes(last[1]))
 
     def data(self, block_hash: bytes) -> bytes | None:
-        """A block's bytes, canonical or undone."""
+        """A block's bytes, canonical or undone. Raises Pruned if only its header is left."""
+        data = self._stored(block_hash)
+        if data is not None and is_pruned(data):
+            raise Pruned(header_in(data).number, block_hash)
+        return data
+
+    def header_of(self, block_hash: bytes) -> Header | None:
+        """A block's header, canonical or undone, pruned or not."""
+        data = self._stored(block_hash)
+        return None if data is None else header_in(data)
+
+    def _stored(self, block_hash: bytes) -> bytes | None:
         return self._txn.get(Table.BLOCKS, block_hash) if len(block_hash) == HASH_BYTES else None
 
     def block(self, key: int | bytes) -> Block | None:
-        """A block by number (canonical) or hash (an undone one, too). Raises StorageFailure if it is damaged."""
+        """A block by number (canonical) or hash (an undone one, too). Raises StorageFailure if damaged, Pruned."""
         if isinstance(key, int):
             record = self.canonical(key)
             if record is None:
@@ -172,6 +186,19 @@ class Archive:
         for key, _ in self._txn.items(Table.CANONICAL):
             return int.from_bytes(key, "big")
         return None
+
+
+def is_pruned(stored: bytes | memoryview) -> bool:
+    """True if what is stored by a block's hash is its header alone."""
+    return bytes(stored[: len(PRUNED_MAGIC)]) == PRUNED_MAGIC
+
+
+def header_in(stored: bytes) -> Header:
+    """The header of what is stored by a block's hash. Raises StorageFailure if it is damaged."""
+    try:
+        return Header.decode(stored[len(PRUNED_MAGIC) :]) if is_pruned(stored) else decode_header(stored)[0]
+    except Verdict as error:
+        raise StorageFailure(f"a stored block is damaged: {error}") from error
 
 
 def maker_in(block: Block, number: int) -> Place | None:

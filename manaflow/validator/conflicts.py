@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from manaflow.errors import Failure, Rule, Verdict
+from manaflow.errors import Failure, Pruned, Rule, Verdict
 from manaflow.moves.block import Block
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
@@ -21,7 +21,8 @@ from manaflow.validator.archive import Archive, Place, first_consume_at, maker_i
 def explain(verdict: Verdict, block: Block, archive: Archive) -> Verdict:
     """The index's verdict on a move of `block`, worded by the plain rule: expected, actual, and who won a lost race.
 
-    `archive` holds the chain that `block` would extend. Raises Failure if the plain rule finds nothing wrong.
+    `archive` holds the chain that `block` would extend; where that is pruned, the index's bare verdict is returned.
+    Raises Failure if the plain rule finds nothing wrong.
     """
     assert verdict.transaction is not None
     assert verdict.move is not None
@@ -38,6 +39,8 @@ def explain(verdict: Verdict, block: Block, archive: Archive) -> Verdict:
         rules[verdict.rule](here, archive)
     except Verdict as worded:
         return worded.at(here.transaction, here.move)
+    except Pruned:
+        return verdict
     raise Failure(f"internal error: the index and the archive disagree ({verdict})")
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from manaflow.errors import Convicted
 from manaflow.moves.header import Header
-from manaflow.moves.wire import decode_header
 from manaflow.validator.archive import Archive
 from manaflow.validator.store import Table, Transaction, number_key
 
@@ -40,10 +39,9 @@ def equivocation(txn: Transaction, producer: bytes, number: int) -> bytes | None
 def canonical_number(txn: Transaction, block_hash: bytes) -> int | None:
     """The number of a block of the canonical chain; None for every other one."""
     archive = Archive(txn)
-    data = archive.data(block_hash)
-    if data is None:
+    header = archive.header_of(block_hash)
+    if header is None:
         return None
-    header, _ = decode_header(data)
     record = archive.canonical(header.number)
     return header.number if record is not None and record.hash == block_hash else None
 
@@ -70,10 +68,9 @@ def _ancestors(txn: Transaction, header: Header) -> Iterator[bytes]:
     while True:
         parent_hash = header.parent_hash
         yield parent_hash
-        data = archive.data(parent_hash)
-        if data is None:
+        parent = archive.header_of(parent_hash)
+        if parent is None:
             return
-        parent, _ = decode_header(data)
         record = archive.canonical(parent.number)
         if parent.number >= header.number or (record is not None and record.hash == parent_hash):
             return

@@ -5,12 +5,14 @@ from __future__ import annotations
 from manaflow.errors import StorageFailure
 from manaflow.moves.hashing import keccak256
 from manaflow.rules.config import ChainConfig
-from manaflow.validator.archive import Archive, Canonical
+from manaflow.validator.archive import Archive, Canonical, header_in, is_pruned
 from manaflow.validator.store import Table, Transaction, number_key
 
 
 def check_chain(txn: Transaction, config: ChainConfig, head: Canonical) -> tuple[int, int]:
     """Every canonical record follows the one before it, every block decodes and is the record's, every code is there.
+
+    Of a pruned block the header is compared.
 
     Returns how many blocks the chain has, genesis included, and how many codes are stored. Raises StorageFailure.
     """
@@ -46,6 +48,11 @@ def _check_record(config: ChainConfig, record: Canonical, before: Canonical | No
 
 
 def _check_block(txn: Transaction, archive: Archive, record: Canonical) -> None:
+    stored = txn.get(Table.BLOCKS, record.hash)
+    if stored is not None and is_pruned(stored):
+        if header_in(stored) != record.header:
+            raise StorageFailure(f"the header left of pruned block {record.header.number} is another one")
+        return
     block = archive.block(record.hash)
     if block is None:
         raise StorageFailure(f"the bytes of block {record.header.number} are missing")

@@ -364,15 +364,19 @@ class Store:
         """Bytes of an LMDB page."""
         return int(self._env.stat()["psize"])
 
-    def copy_to(self, path: Path) -> None:
-        """A consistent copy in the empty directory `path` (mdb_env_copy), from which a deep undo replays."""
+    def copy_to(self, path: Path, *, compact: bool = False) -> None:
+        """A consistent copy in the empty directory `path` (mdb_env_copy), from which a deep undo replays.
+
+        compact: without free pages, which takes longer. From any thread; writers go on meanwhile, but one whose map is
+        to grow just then waits, and is refused after RESIZE_WAIT_SECONDS. Raises StorageFailure.
+        """
         try:
             path.mkdir(parents=True, exist_ok=True)
             with self._gate:
                 env = self._usable()
                 self._readers += 1
             try:
-                env.copy(str(path))
+                env.copy(str(path), compact=compact)
             finally:
                 with self._gate:
                     self._readers -= 1
