@@ -112,7 +112,7 @@ class Coordinator:
                 results += [Keep(read.arrival, read.envelope), Accepted(read.txid), *found]
             else:
                 txid, refusal = found
-                results.append(Refused(txid, refusal.reason, refusal.detail))
+                results.append(Refused(txid, refusal.reason, refusal.detail, refusal.winner))
         return results
 
     def _take(self, entry: Entry) -> list[Result] | tuple[bytes, Refusal]:

@@ -143,6 +143,8 @@ class Refused:
     reason: Reason
     detail: str
     """In words, with what was expected and found."""
+    winner: bytes | None = None
+    """Txid of the transaction that stands in its way, where one does and it is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,10 @@ class Filters:
             if len(kept.items) > self._limits.max_filter_items:
                 del self._filters[name]
 
+    def wants(self, kind: str) -> bool:
+        """See Publisher."""
+        return any(kept.kind == kind for kept in list(self._filters.values()))
+
     async def new_filter(self, query: LogQuery) -> str:
         """eth_newFilter: logs."""
         wanted = log_filter(query, self._limits)

@@ -41,6 +41,10 @@ class Publisher(Protocol):
         (subscribers get the hash unless they ask for the whole); `manaVerdicts` Verdict.as_json() and what is known.
         """
 
+    def wants(self, kind: str) -> bool:
+        """Whether anyone asks for `kind` now; from any thread."""
+        ...
+
 
 class Publishers:
     """A Publisher that passes everything on to several."""
@@ -52,6 +56,10 @@ class Publishers:
         """Pass it on, in order."""
         for publisher in self._publishers:
             publisher.publish(kind, item)
+
+    def wants(self, kind: str) -> bool:
+        """See Publisher."""
+        return any(publisher.wants(kind) for publisher in self._publishers)
 
 
 Send = Callable[[bytes], None]
@@ -132,6 +140,10 @@ class Hub:
             if id(seen) not in encoded:  # the same object for most; it is kept beside its id, so the id stays its own
                 encoded[id(seen)] = seen, msgspec.Raw(ENCODER.encode(seen))
             subscription.notify(write_notification(subscription.id, encoded[id(seen)][1]))
+
+    def wants(self, kind: str) -> bool:
+        """See Publisher."""
+        return bool(self._by_kind[kind])
 
     def subscribe(self, kind: str, parameter: Any, send: Send) -> Subscription:
         """A new subscription, held until `release`. RpcError -32602 for an unknown kind or a bad parameter."""

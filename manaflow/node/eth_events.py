@@ -1,0 +1,49 @@
+"""What happened on the chain, told to subscriptions and filters as Ethereum's clients expect it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from manaflow.node.chain import SealedBlock
+from manaflow.node.eth_blocks import pending_form
+from manaflow.node.eth_sealed import Reading
+from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, VERDICTS, Publisher
+
+
+class EthEvents:
+    """chain.Events: called on the chain's thread, publishes on the event loop's. Nothing is made that nobody wants."""
+
+    def __init__(self, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
+        self._publisher, self._loop = publisher, loop
+
+    def sealed(self, block: SealedBlock) -> None:
+        """newHeads, and the block's logs."""
+        reading = Reading(block)
+        self._tell(NEW_HEADS, lambda: [reading.head()])
+        self._tell(LOGS, reading.log_forms)
+
+    def undone(self, block: SealedBlock) -> None:
+        """The block's logs with `removed: true`, the last one first."""
+        reading = Reading(block)
+        self._tell(LOGS, lambda: [{**log, "removed": True} for log in reversed(reading.log_forms())])
+
+    def accepted(self, txid: bytes, envelope: bytes) -> None:
+        """newPendingTransactions."""
+        self._tell(PENDING, lambda: [pending_form(envelope)])
+
+    def notice(self, kind: str, item: Mapping[str, Any]) -> None:
+        """manaVerdicts."""
+        self._tell(VERDICTS, lambda: [{"kind": kind, **item}])
+
+    def _tell(self, kind: str, make: Callable[[], list[Any]]) -> None:
+        if not self._publisher.wants(kind):
+            return
+        items = make()
+        if items:
+            self._loop.call_soon_threadsafe(self._publish, kind, items)
+
+    def _publish(self, kind: str, items: list[Any]) -> None:
+        for item in items:
+            self._publisher.publish(kind, item)
