@@ -63,8 +63,12 @@ class Follower:
 
     def __init__(self, chain: Chain, latest: LatestIndex) -> None:
         self._chain, self._latest = chain, latest
-        self._codes = Codes()
-        self._world = World(latest.source, chain.code)
+        self.codes = Codes()
+        """Codes that were met, analysed; others are asked for."""
+        self.world = World(latest.source, chain.code)
+        """The values of the tip's state; calls may be simulated on it."""
+        self.receipts: tuple[Receipt, ...] = ()
+        """Of the block that was applied last."""
         self._hashes: dict[int, bytes] = {}
 
     def catch_up(self) -> Iterator[Sealed | Undone]:
@@ -91,24 +95,25 @@ class Follower:
         if block is None:
             raise Failure(f"the latest index has block 0x{block_hash.hex()}, which the chain does not know")
         self._latest.undo(block)
-        self._world.clear()
+        self.world.clear()
         self._hashes.clear()
         return block
 
     def _apply(self, block: Block) -> None:
         try:
-            self._latest.apply(block, self._receipts(block) if block.envelopes else ())
+            self.receipts = self._receipts(block) if block.envelopes else ()
+            self._latest.apply(block, self.receipts)
         except BaseException:
-            self._world.clear()  # it may be ahead of the latest index
+            self.world.clear()  # it may be ahead of the latest index
             raise
         moves = block.moves
-        if len(self._world) > MAX_HELD:
-            self._world.clear()
+        if len(self.world) > MAX_HELD:
+            self.world.clear()
         elif block.header.number > self._chain.config.genesis_number:
             rows = np.flatnonzero((moves.mask & Mask.REFERENCE) == 0)
-            self._world.load(moves.mark[rows], moves.addr[rows], moves.slot[rows], moves.next[rows])
+            self.world.load(moves.mark[rows], moves.addr[rows], moves.slot[rows], moves.next[rows])
         for code in block.codes:
-            self._codes.add(code)
+            self.codes.add(code)
 
     def _receipts(self, block: Block) -> tuple[Receipt, ...]:
         """Execute a valid block on the state before it. Raises Failure if that gives another outcome."""
@@ -118,10 +123,10 @@ class Follower:
         for kind, _ in expected_system_leaves(config, header, block.withdrawals)[0]:
             call = system_call(kind, header)
             calls.append((call.to, call.data))
-        fill_steps(self._world, environment, calls, [SYSTEM_ADDRESS] * len(calls), hashes, self._codes)
+        fill_steps(self.world, environment, calls, [SYSTEM_ADDRESS] * len(calls), hashes, self.codes)
         columns = decode_envelopes(block.envelopes)
         senders = [row.tobytes() for row in columns.sender]
-        filled = fill_steps(self._world, environment, block.envelopes, senders, hashes, self._codes)
+        filled = fill_steps(self.world, environment, block.envelopes, senders, hashes, self.codes)
         first, n = len(calls), len(senders)
         if filled.logs_hashes != block.leaves.logs_hash[first : first + n].tobytes():
             raise Failure(f"block {header.number} executes to other logs than it declares")

@@ -106,14 +106,18 @@ class Producer:
         prevrandao: bytes = ZERO32,
         gas_limit: int | None = None,
         extra_data: bytes = b"",
+        keep: bool = True,
+        replace_empty: bool = False,
     ) -> Header:
         """Open a block on the head; everything else of its environment follows by the rules. Returns it.
+
+        keep: put it on disk at once (see OpenBlock.admit). replace_empty: give up one that has admitted nothing.
 
         timestamp: seconds, more than the head's; coinbase: 20 bytes; gas_limit: None for the head's. An open block on
         another head is given up. Raises Failure if a block is open on the head, or was signed on it; Verdict(B2) if the
         inputs break it; Unsupported if the chain demands closing calls (profile `ethereum` with requests).
         """
-        self._check_may_open()
+        self._check_may_open(replace_empty)
         head, _ = self.validator.head
         config = self.validator.config
         inputs = BlockInputs(
@@ -138,19 +142,30 @@ class Producer:
             raise Unsupported("this chain's blocks close with calls for requests: only a replay makes them")
         self._recent.follow()
         batch = _batch_of(opening_steps(self.validator, opened, opening, self._latest), self._latest.cell)
-        self._block = OpenBlock.begin(self.validator, opened, batch, recent=self._recent, bounds=self._bounds)
+        self._block = OpenBlock.begin(
+            self.validator, opened, batch, keep=keep, recent=self._recent, bounds=self._bounds
+        )
         return opened
 
-    def admit(self, batch: Batch, since: int = 0) -> Reply:
+    def admit(self, batch: Batch, since: int = 0, *, keep: bool = True) -> Reply:
         """OpenBlock.admit on the open block. Raises Failure if none is open on the head; else as it does."""
         block = self._open_block()
         try:
-            return block.admit(batch, since)
+            return block.admit(batch, since, keep=keep)
         except Verdict:
             raise  # of a batch that is none: nothing was begun
         except BaseException:
             self._block = None  # what it holds in memory may differ from the disk, which the next call reads
             raise
+
+    def keep(self) -> None:
+        """Put on disk what the open block has admitted and the disk does not have yet."""
+        if self._block is not None:
+            try:
+                self._block.keep()
+            except BaseException:
+                self._block = None
+                raise
 
     def seal(self) -> Block:
         """Close the open block: closing leaf, order, numbers, totals, signature; commit it; then it may be published.
@@ -179,11 +194,13 @@ class Producer:
             raise Failure("no block is open on the head")
         return self._block
 
-    def _check_may_open(self) -> None:
+    def _check_may_open(self, replace_empty: bool) -> None:
         head, head_hash = self.validator.head
         if self._block is None:
             self._restore()
-        if self._block is not None and self._block.header.parent_hash == head_hash:
+        block = self._block
+        gives_up = block is None or block.header.parent_hash != head_hash or (replace_empty and block.sequence == 0)
+        if not gives_up:
             raise Failure(f"block {head.number + 1} is open already")
         signed = self.validator.pending.signed(head_hash)
         if signed is not None:

@@ -59,8 +59,11 @@ class View:
 
     def number_at(self, mark: Mark, addr: bytes) -> int:
         """A nonce or a balance as a number. Not kept: strangers make a coordinator ask for any address."""
-        key = bytes((mark,)) + addr + ZERO32
-        return int.from_bytes((self.known.get(key) or self._latest.record(key) or VIRGIN_RECORD)[40:], "big")
+        return int.from_bytes(self.peek(bytes((mark,)) + addr + ZERO32)[40:], "big")
+
+    def peek(self, key: bytes) -> bytes:
+        """As `record`, for whoever may ask for anything: nothing is kept."""
+        return self.known.get(key) or self._latest.record(key) or VIRGIN_RECORD
 
     def sealed_nonce(self, addr: bytes) -> int:
         """A nonce in the latest index, whatever the open block has made of it."""

@@ -84,10 +84,15 @@ class OpenBlock:
         self._cells_at: list[int] = [0]
         """How many cells were made when so many transactions were admitted."""
         self._is_cut_short = False
+        self._is_on_disk = True
+        self._unkept: list[Batch] = []
+        """What was admitted and is not on disk yet."""
 
     @classmethod
-    def begin(cls, validator: Validator, opened: Header, opening: Batch, **options: Any) -> OpenBlock:
-        """Begin a block on the validator's head, in place of any that was open, and put it on disk.
+    def begin(
+        cls, validator: Validator, opened: Header, opening: Batch, *, keep: bool = True, **options: Any
+    ) -> OpenBlock:
+        """Begin a block on the validator's head, in place of any that was open, and put it on disk (unless not `keep`).
 
         opened: the header's environment (Filler.open). opening: its opening system leaves (B8) as filled: envelopes
         empty, `number` naming cells that are sealed. Raises Failure if the head is another, or if the leaves are not
@@ -95,8 +100,10 @@ class OpenBlock:
         """
         block = cls(validator, opened, **options)
         block._check_opening(opening)
-        validator.open_block(opened, opening)
+        if keep:
+            validator.open_block(opened, opening)
         block._take_opening(opening)
+        block._is_on_disk = keep
         return block
 
     @classmethod
@@ -111,17 +118,21 @@ class OpenBlock:
             block._take_again(batch)
         return block
 
-    def admit(self, batch: Batch, since: int = 0) -> Reply:
+    def admit(self, batch: Batch, since: int = 0, *, keep: bool = True) -> Reply:
         """Judge each transaction of a batch; admit those that fulfil S, M, B, V and X, in order.
 
         since: the sequence up to which the sender knows the open block's cells; anything that it cannot be counts as 0.
-        What is admitted is on disk when this returns. Verdicts: by the first rule broken, in the order S M B V X;
-        `transaction` is the place in the batch; V2 to V4 name the winner where it is in this block or a recent one;
-        batch.is_full tells a refusal that only says that the block has no room left. Raises Verdict(B1) if the columns
-        do not fit each other, Failure if the head has moved, StorageFailure: then nothing is acknowledged.
+        What is admitted, or was before, is on disk when this returns. Not `keep`: it need not be, because whoever sent
+        it keeps it until a sealed block holds it, and the reply stays in this process. Verdicts: by the first rule
+        broken, in the order S M B V X; `transaction` is the place in the batch; V2 to V4 name the winner where it is in
+        this block or a recent one; batch.is_full tells a refusal that only says that the block has no room left. Raises
+        Verdict(B1) if the columns do not fit each other, Failure if the head has moved, StorageFailure: then nothing is
+        acknowledged.
         """
         self._check_usable()
         if self.room.is_full:
+            if keep:
+                self.keep()
             return self._reply(self._refuse_all(batch), since)
         judged = self._judge(candidates_of(batch, self.header, self._validator.threads))
         known_codes, self._is_cut_short = len(self.codes), True
@@ -129,10 +140,23 @@ class OpenBlock:
         taken = [t for t, verdict in enumerate(verdicts) if verdict is None]
         if taken:
             part = _part_of(judged, taken, tuple(self.codes.values())[known_codes:])
-            self._validator.acknowledge(part.batch)
             self._parts.append(part)
+            self._unkept.append(part.batch)
+        if keep:
+            self.keep()
         self._is_cut_short = False
         return self._reply(verdicts, since)
+
+    def keep(self) -> None:
+        """Put on disk what is not yet there: one commit. Raises StorageFailure; then `restore` anew."""
+        if not self._unkept:
+            return
+        self._is_cut_short, was_cut_short = True, self._is_cut_short
+        if self._is_on_disk:
+            self._validator.acknowledge(self._unkept)
+        else:
+            self._validator.open_block(self.header, self._parts[0].batch, self._unkept)
+        self._is_on_disk, self._unkept, self._is_cut_short = True, [], was_cut_short
 
     @property
     def sequence(self) -> int:

@@ -8,6 +8,7 @@ SIGNED names the block that this node's producer signed on a parent: never anoth
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,22 +41,25 @@ class Pending:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, opened: Header, opening: Batch) -> None:
-        """Forget the open block that was there, and begin one."""
+    def begin(self, opened: Header, opening: Batch, admitted: Sequence[Batch] = ()) -> None:
+        """Forget the open block that was there, and begin one. admitted: what it has taken before it comes to disk."""
         header = opened.encode()
         record = _HEADER_LENGTH.pack(len(header)) + header + encode_batch(opening, _LEVEL)
-        with self._store.write(ROOM) as txn:
+        records = [record, *(encode_batch(batch, _LEVEL) for batch in admitted)]
+        with self._store.write(ROOM + sum(map(len, records))) as txn:
             forget_open_block(txn)
-            txn.put(Table.PENDING, number_key(0), record)
+            for place, data in enumerate(records):
+                txn.put(Table.PENDING, number_key(place), data, append=True)
 
-    def acknowledge(self, batch: Batch) -> None:
-        """Put what was admitted of a batch behind what is there: it is on disk when this returns."""
-        data = encode_batch(batch, _LEVEL)
-        with self._store.write(ROOM + len(data)) as txn:
+    def acknowledge(self, batches: Sequence[Batch]) -> None:
+        """Put what was admitted, batch by batch, behind what is there: it is on disk when this returns."""
+        records = [encode_batch(batch, _LEVEL) for batch in batches]
+        with self._store.write(ROOM + sum(map(len, records))) as txn:
             last = txn.last(Table.PENDING)
             if last is None:
                 raise StorageFailure("the open block's record is missing")
-            txn.put(Table.PENDING, number_key(int.from_bytes(last[0], "big") + 1), data, append=True)
+            for place, data in enumerate(records, int.from_bytes(last[0], "big") + 1):
+                txn.put(Table.PENDING, number_key(place), data, append=True)
 
     def load(self) -> Acknowledged | None:
         """The open block on disk, None if there is none. Raises StorageFailure if it is damaged."""

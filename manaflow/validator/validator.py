@@ -6,7 +6,7 @@ follows only then. A refused block changes nothing. One process owns a state dir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -206,15 +206,15 @@ class Validator:
             self._head = record
         return ImportReport(block.header.number, record.hash, len(block.leaves), len(block.moves), block.header.cells)
 
-    def open_block(self, opened: Header, opening: Batch) -> None:
-        """Keep an open block's beginning on disk, in place of any other's. Raises StorageFailure; nothing changed."""
+    def open_block(self, opened: Header, opening: Batch, admitted: Sequence[Batch] = ()) -> None:
+        """Keep an open block on disk, in place of any other. Raises StorageFailure: then only the disk knows."""
         with self._all_or_nothing():
-            self.pending.begin(opened, opening)
+            self.pending.begin(opened, opening, admitted)
 
-    def acknowledge(self, batch: Batch) -> None:
+    def acknowledge(self, batches: Sequence[Batch]) -> None:
         """Keep what was admitted to the open block on disk. Raises StorageFailure: then only the disk knows."""
         with self._all_or_nothing():
-            self.pending.acknowledge(batch)
+            self.pending.acknowledge(batches)
 
     def judge_block(self, block: Block) -> None:
         """Judge the next block as import_block does, and change nothing. Raises Verdict, or Failure as import_block."""

@@ -277,3 +277,33 @@ def test_a_chain_of_profile_ethereum_is_produced_too(tmp_path: Path) -> None:
             producer.open(timestamp=2000 + number, coinbase=COINBASE)
             block = producer.seal()
             assert (block.header.number, len(block.leaves)) == (number, 0)
+
+
+def test_what_need_not_be_kept_comes_to_disk_with_the_next_that_must(stage: Stage) -> None:
+    sender = stage.sender()
+    own = sender.fill([stage.transfer(0, STRANGER)])
+    stage.producer.admit(own, keep=False)
+    stage.reopen()
+    assert stage.producer.block is not None
+    assert stage.producer.block.sequence == 0, "nobody was told"
+    stage.producer.admit(own, keep=False)
+    stage.producer.keep()
+    before = snapshot(stage)
+    stage.reopen()
+    assert snapshot(stage) == before
+    assert stage.block.sequence == 1
+
+
+def test_an_open_block_that_was_never_on_disk_comes_whole(stage: Stage) -> None:
+    head, _ = stage.validator.head
+    opened = stage.producer.open(timestamp=head.timestamp + 99, coinbase=COINBASE, keep=False, replace_empty=True)
+    assert stage.block.header == opened
+    sender = stage.sender()
+    stage.producer.admit(sender.fill([stage.transfer(0, STRANGER)]), keep=False)
+    stage.producer.admit(EMPTY_BATCH)
+    before = snapshot(stage)
+    stage.reopen()
+    assert snapshot(stage) == before
+    with pytest.raises(Failure, match="open already"):
+        stage.producer.open(timestamp=head.timestamp + 100, coinbase=COINBASE, replace_empty=True)
+    assert stage.seal().header.timestamp == head.timestamp + 99
