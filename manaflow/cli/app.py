@@ -17,6 +17,7 @@ from manaflow.cli.genesis import genesis
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
 from manaflow.cli.keys import new_key, show_key
+from manaflow.cli.node import node
 from manaflow.cli.output import show_error
 from manaflow.cli.proofs import apply_proof, prove, verify_proof
 from manaflow.cli.replay import replay
@@ -78,6 +79,7 @@ _COMMANDS: Final[_Commands] = (
         "manaflow prove-inclusion out/chain --transaction 2971845:5 --move 4 --out out/move.inclusion",
     ),
     ("verify-inclusion", verify_inclusion, "manaflow verify-inclusion out/move.inclusion --head 0x..."),
+    ("node", node, "manaflow node --dev"),
     ("conformance", conformance, "manaflow conformance examples/statetests --fork Prague"),
 )
 """Every command and its example."""

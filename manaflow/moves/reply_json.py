@@ -23,9 +23,13 @@ _HEX: Final = re.compile(r"0x(?:[0-9a-f]{2})*")
 
 def reply_as_json(reply: Reply) -> dict[str, Any]:
     """block, sequence; verdicts: null or Verdict.as_json each; cells: each column as one hex string of its rows."""
-    cells = {name: "0x" + getattr(reply.cells, name).tobytes().hex() for name in _WIDTHS}
     verdicts = [None if verdict is None else verdict.as_json() for verdict in reply.verdicts]
-    return {"block": reply.block, "verdicts": verdicts, "sequence": reply.sequence, "cells": cells}
+    return {"block": reply.block, "verdicts": verdicts, "sequence": reply.sequence, "cells": cells_as_json(reply.cells)}
+
+
+def cells_as_json(cells: Cells) -> dict[str, str]:
+    """Each column as one hex string of its rows."""
+    return {name: "0x" + getattr(cells, name).tobytes().hex() for name in _WIDTHS}
 
 
 def reply_of_json(data: Any) -> Reply:
@@ -41,7 +45,7 @@ def reply_of_json(data: Any) -> Reply:
         block=_integer(fields["block"], "block"),
         verdicts=tuple(None if verdict is None else _verdict(verdict) for verdict in verdicts),
         sequence=_integer(fields["sequence"], "sequence"),
-        cells=_cells(fields["cells"]),
+        cells=cells_of_json(fields["cells"]),
     )
 
 
@@ -101,7 +105,8 @@ def _verdict(data: Any) -> Verdict:
     )
 
 
-def _cells(data: Any) -> Cells:
+def cells_of_json(data: Any) -> Cells:
+    """The cells of JSON data that may come from anyone. Raises Verdict(B1) for what cells_as_json would not write."""
     fields = _fields(data, tuple(_WIDTHS), "cells")
     columns: dict[str, U8] = {}
     for name, width in _WIDTHS.items():

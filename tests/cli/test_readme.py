@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from manaflow.cli.app import _COMMANDS
 from tests.cli.conftest import Ran
 from tests.conftest import ROOT
+
+SERVING = ("node",)
+"""Commands that run until they are told to end."""
+
+
+def serves(words: list[str]) -> None:
+    """The command says where it listens, is healthy there, and leaves cleanly at Ctrl-C."""
+    command = [sys.executable, "-m", "manaflow.cli", *words, "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            url = json.loads(child.stdout.readline())["url"]
+            assert httpx.get(f"{url}/health").text == "ok"
+            child.send_signal(signal.SIGINT)
+            assert child.wait(30) == 0
+        finally:
+            child.kill()
 
 
 def readme_commands() -> list[list[str]]:
@@ -33,6 +55,9 @@ def test_the_readmes_commands_work_in_its_order(
     head = "0x..."
     for words in readme_commands():
         expanded = [path for word in words for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+        if words[0] in SERVING:
+            serves(words)
+            continue
         ran = manaflow(*(head if word == "0x..." else word for word in expanded), "--json")
         assert ran.code == 0, (words, ran)
         if words[0] in ("prove", "prove-inclusion"):

@@ -1,0 +1,110 @@
+"""`manaflow node`: validator, producer and coordinator in one process, behind Ethereum's JSON-RPC."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from manaflow.cli.files import existing, read_genesis, read_key
+from manaflow.cli.genesis import MOST
+from manaflow.cli.options import Json
+from manaflow.cli.serving import Greeting, Host, Port, serve
+from manaflow.coordinator.replay import DEVELOPMENT_KEY
+from manaflow.errors import Failure
+
+if TYPE_CHECKING:
+    from manaflow.node.development import DevelopmentAccount
+
+MNEMONIC: Final = "test test test test test test test test test test test junk"
+COINBASE: Final = bytes.fromhex("c0ffee254729296a45a3885639ac7e10f9d54979")
+MOST_ACCOUNTS: Final = 1_000
+
+
+def node(
+    dev: Annotated[bool, typer.Option("--dev", help="A chain for development: rich accounts with known keys.")] = False,
+    state: Annotated[
+        Path | None, typer.Option(help="The node's directory; with --dev a temporary one if left out.")
+    ] = None,
+    genesis: Annotated[Path | None, typer.Option(help="Genesis file of a new chain, without --dev.")] = None,
+    producer_key: Annotated[Path | None, typer.Option(help="File with the producer's key, without --dev.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8545,
+    chain_id: Annotated[int, typer.Option(help="Of a new --dev chain.", min=1, max=MOST)] = 31337,
+    accounts: Annotated[int, typer.Option(help="How many rich accounts.", min=0, max=MOST_ACCOUNTS)] = 10,
+    balance: Annotated[int, typer.Option(help="Ether of each.", min=0, max=10**9)] = 10_000,
+    mnemonic: Annotated[str, typer.Option(help="Of the rich accounts (BIP-39).")] = MNEMONIC,
+    block_time: Annotated[
+        float | None, typer.Option(help="Seconds between blocks; if left out, transactions are sealed at once.", min=0)
+    ] = None,
+    no_mining: Annotated[bool, typer.Option("--no-mining", help="Seal on demand only: mana_seal, evm_mine.")] = False,
+    gas_limit: Annotated[int, typer.Option(help="Of the blocks of a new --dev chain.", min=5_000, max=MOST)] = (
+        30_000_000
+    ),
+    base_fee: Annotated[int, typer.Option(help="Of a new --dev chain's first block, wei.", min=0, max=MOST)] = 10**9,
+    as_json: Json = False,
+) -> None:
+    """Run a whole node: it takes transactions, fills and seals them, and answers wallets.
+
+    With --dev it starts a chain of its own with rich accounts, whose keys it shows. Ctrl-C ends it.
+    """
+    if no_mining and block_time is not None:
+        raise typer.BadParameter("--no-mining and --block-time exclude each other")
+    if not dev and (state is None or producer_key is None):
+        raise typer.BadParameter("without --dev, name --state and --producer-key")
+    from manaflow.moves.wire import GenesisFile
+    from manaflow.node.development import ETHER, development_accounts, development_genesis
+    from manaflow.node.opening import Plan, Producing
+    from manaflow.node.service import Options
+
+    rich = development_accounts(mnemonic, accounts) if dev else []
+    key = DEVELOPMENT_KEY if producer_key is None else read_key(existing(producer_key))
+
+    def first() -> GenesisFile:
+        if genesis is not None:
+            return read_genesis(existing(genesis))
+        if not dev:
+            raise Failure(f"{state} holds no chain yet: name its --genesis")
+        return development_genesis(
+            rich, chain_id=chain_id, balance=balance * ETHER, gas_limit=gas_limit, base_fee=base_fee,
+            timestamp=int(time.time()),
+        )  # fmt: skip
+
+    seconds = None if no_mining else block_time or 0.0
+    with _directory(state) as path:
+        plan = Plan(path, first, Producing(key, COINBASE, seconds=seconds))
+        options = Options(host, port, keys=tuple(account.key for account in rich), may_seal=dev)
+        serve(plan, options, _greeting(as_json, rich, balance, mnemonic, state))
+
+
+@contextmanager
+def _directory(state: Path | None) -> Iterator[Path]:
+    if state is not None:
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="manaflow-") as name:
+        yield Path(name)
+
+
+def _greeting(
+    as_json: bool, rich: Sequence[DevelopmentAccount], balance: int, mnemonic: str, state: Path | None
+) -> Greeting:
+    """What users of anvil look for."""
+    fields = {
+        "accounts": [{"address": account.checksum_address, "key": account.key} for account in rich],
+        "state": None if state is None else str(state),
+    }
+    if not rich:
+        return Greeting(as_json, fields)
+    lines = ["Available Accounts", "==================", ""]
+    lines += [f"({i}) {account.checksum_address} ({balance} ETH)" for i, account in enumerate(rich)]
+    lines += ["", "Private Keys", "==================", ""]
+    lines += [f"({i}) 0x{account.key.hex()}" for i, account in enumerate(rich)]
+    lines += ["", f"Mnemonic: {mnemonic}", "These keys are published: use them for nothing of value."]
+    lines += [f"State: {state}" if state is not None else "State: none is kept"]
+    return Greeting(as_json, fields, [*lines, ""])

@@ -1,0 +1,198 @@
+"""The one thread that owns a chain: methods run on it, and envelopes that wait are taken together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from manaflow.coordinator.messages import Accepted, Refused
+from manaflow.errors import Failure
+from manaflow.node.owned_chain import OwnedChain
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MOST_AT_ONCE: Final = 20_000
+"""Envelopes that are taken together at most."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Who waits for a job."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Job:
+    """A function to run, or (None) an envelope to take; with nobody waiting, its result is dropped."""
+
+    run: Callable[[OwnedChain], Any] | None
+    envelope: bytes
+    waiting: _Waiting | None
+    result: Any = None
+    error: BaseException | None = None
+
+
+class NodeThread:
+    """`chain.ChainThread`. `start` it; `stop` it from any thread."""
+
+    def __init__(self, make: Callable[[], OwnedChain], failed: Callable[[BaseException], None]) -> None:
+        """make: opens the chain, on the thread. failed: is called there when the chain breaks; nothing runs after."""
+        self._make, self._failed = make, failed
+        self._jobs: deque[_Job] = deque()
+        self._wake = threading.Event()
+        self._is_ending = False
+        self._opened = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, name="manaflow-chain")
+
+    @property
+    def is_ready(self) -> bool:
+        """True while the chain answers."""
+        return self._opened.is_set() and self._error is None and not self._is_ending
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait, about."""
+        return len(self._jobs)
+
+    def start(self) -> None:
+        """Open the chain; returns when it answers. Raises what opening it raises."""
+        self._thread.start()
+        self._opened.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def stop(self) -> None:
+        """End the thread after what it is doing, and close the chain. Safe to call twice."""
+        self._is_ending = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    async def call(self, run: Callable[Concatenate[OwnedChain, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See chain.ChainThread."""
+        result: T = await self._put(lambda chain: run(chain, *args, **kwargs), b"")
+        return result
+
+    async def submit(self, envelope: bytes) -> Accepted | Refused:
+        """See chain.ChainThread."""
+        result: Accepted | Refused = await self._put(None, envelope)
+        return result
+
+    def post(self, run: Callable[[OwnedChain], Any]) -> None:
+        """Run something for whose result nobody waits; from any thread."""
+        self._jobs.append(_Job(run, b"", None))
+        self._wake.set()
+
+    def _put(self, run: Callable[[OwnedChain], Any] | None, envelope: bytes) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._jobs.append(_Job(run, envelope, _Waiting(loop, future)))
+        self._wake.set()
+        if self._is_ending or self._error is not None:
+            self._refuse_rest()
+        return future
+
+    # On the thread
+
+    def _main(self) -> None:
+        try:
+            chain = self._make()
+        except BaseException as error:
+            self._error = error
+            self._opened.set()
+            return
+        self._opened.set()
+        try:
+            while not self._is_ending and chain.broken is None:
+                self._round(chain)
+        finally:
+            self._error, self._is_ending = chain.broken, True
+            self._refuse_rest()
+            with suppress(Exception):
+                chain.close()
+            if chain.broken is not None:
+                self._failed(chain.broken)
+
+    def _round(self, chain: OwnedChain) -> None:
+        """Wait for work, and do what waits: all envelopes together, then calls one after another."""
+        envelopes, calls = self._take(chain.wait())
+        if envelopes:
+            self._together(chain, envelopes)
+            self._answer(envelopes)
+        elif not calls:
+            with suppress(Exception):  # then it is broken, which ends the thread
+                chain.settle()
+        for job in calls:
+            self._alone(chain, job)
+            self._answer([job])
+
+    def _take(self, seconds: float | None) -> tuple[list[_Job], list[_Job]]:
+        """What waits, after at most so many seconds: (envelopes, calls)."""
+        if not self._jobs:
+            self._wake.wait(seconds)
+        self._wake.clear()
+        envelopes: list[_Job] = []
+        calls: list[_Job] = []
+        while self._jobs and len(envelopes) < MOST_AT_ONCE:
+            job = self._jobs.popleft()
+            (envelopes if job.run is None else calls).append(job)
+        if self._jobs:
+            self._wake.set()
+        return envelopes, calls
+
+    def _together(self, chain: OwnedChain, jobs: Sequence[_Job]) -> None:
+        try:
+            results = chain.submit([job.envelope for job in jobs])
+        except BaseException as error:
+            for job in jobs:
+                job.error = error
+            return
+        for job, result in zip(jobs, results, strict=True):
+            job.result = result
+
+    def _alone(self, chain: OwnedChain, job: _Job) -> None:
+        assert job.run is not None
+        try:
+            job.result = job.run(chain)
+            chain.settle()
+        except BaseException as error:
+            job.error = error
+
+    def _answer(self, jobs: Sequence[_Job]) -> None:
+        """One step of the loop for all of them."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        for job in jobs:
+            if job.waiting is not None:
+                by_loop.setdefault(job.waiting.loop, []).append(job)
+        for loop, waiting in by_loop.items():
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                loop.call_soon_threadsafe(_deliver, waiting)
+
+    def _refuse_rest(self) -> None:
+        while self._jobs:
+            with suppress(IndexError):
+                job = self._jobs.popleft()
+                job.error = Failure("the node is shutting down")
+                self._answer([job])
+
+
+def _deliver(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        assert job.waiting is not None
+        future = job.waiting.future
+        if future.done():
+            continue
+        if job.error is not None:
+            future.set_exception(job.error)
+        else:
+            future.set_result(job.result)

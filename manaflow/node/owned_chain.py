@@ -1,0 +1,401 @@
+"""A node's chain with its open block and its pool, as the one thread that owns them sees it: `chain.Chain`.
+
+Whatever changes it (`take`, `admit`, `seal`, `follow`) is followed by `settle` before any answer leaves: what waits is
+filled and admitted, the open block is sealed if that is due, the disk gets what answers promise, and then those who
+listen are told.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+from manaflow.coordinator.core import Coordinator
+from manaflow.coordinator.following import MAX_HELD, Follower
+from manaflow.coordinator.latest_index import LatestIndex
+from manaflow.coordinator.messages import Accepted, Learnt, Opened, Refused, Sealed, Undone
+from manaflow.coordinator.policy import Policy
+from manaflow.coordinator.pool import Limits
+from manaflow.coordinator.receipts import Receipt
+from manaflow.errors import Failure, Verdict
+from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply
+from manaflow.moves.block import Block
+from manaflow.moves.header import Header
+from manaflow.moves.marks import Mark
+from manaflow.node.chain import Events, SealedBlock
+from manaflow.node.coordinator_role import CoordinatorRole, Outlet
+from manaflow.node.validator_role import Sealing, ValidatorRole
+from manaflow.node.views import HeadView, PendingView
+from manaflow.rules.config import ChainConfig
+from manaflow.rules.system import expected_system_leaves
+from manaflow.validator.validator import Validator
+
+MAX_CONFLICTS: Final = 10_000
+"""Transactions of which the last notice is remembered."""
+MAX_RECENT: Final = 8
+"""Sealed blocks that are kept decoded."""
+Clock = Callable[[], float]
+"""Seconds that never go back."""
+
+
+class OwnedChain:
+    """See the module. One thread. Once it is `broken` it answers nothing any more: open the directory again."""
+
+    def __init__(
+        self,
+        validator: Validator,
+        latest: LatestIndex,
+        events: Events,
+        outlet: Outlet | None,
+        *,
+        producer: Callable[[Follower], ValidatorRole] | None = None,
+        sealing: Sealing | None = None,
+        clock: Clock,
+        takes_transactions: bool = True,
+        policy: Policy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """outlet: where batches go; None: to this chain's own producer. sealing: of the producer's blocks."""
+        self.validator, self.latest, self._events, self._clock = validator, latest, events, clock
+        self._takes_transactions = takes_transactions
+        self.broken: BaseException | None = None
+        self._outbox: list[Callable[[], None]] = []
+        self._recent: OrderedDict[int, SealedBlock] = OrderedDict()
+        self._conflicts: OrderedDict[bytes, tuple[str, Mapping[str, Any]]] = OrderedDict()
+        self._follower = Follower(validator, latest)
+        for _ in self._follower.catch_up():
+            pass
+        self.producer = producer(self._follower) if producer else None
+        self._sealing = sealing
+        core = Coordinator(validator.config, validator.head[0], latest, validator.code, policy=policy, limits=limits)
+        self.coordinator = CoordinatorRole(core, latest, outlet or _Own(self), self._told)
+        self._opened: Opened | None = None
+        """The open block that the coordinator has been told of."""
+        self._is_behind = False
+        """Others have changed the open block."""
+        self._owes_keep = False
+        """Another process is about to be told what the open block has admitted."""
+        self._has_changed = True
+        if self.producer is not None and self.producer.block is not None:
+            self._tell_opened(self.producer.opened())
+
+    def close(self) -> None:
+        """Leave the files as whoever opens them next wants them. Safe after a failure."""
+        try:
+            if self.broken is None:
+                self.coordinator.close()
+        finally:
+            self.latest.close()
+            self.validator.close()
+
+    # chain.Chain
+
+    @property
+    def config(self) -> ChainConfig:
+        """See chain.Chain, here and below."""
+        return self.validator.config
+
+    @property
+    def head(self) -> tuple[Header, bytes]:
+        """Header and hash."""
+        return self.validator.head
+
+    @property
+    def finalized(self) -> int:
+        """`challenge blocks` behind the head."""
+        config = self.config
+        return max(config.genesis_number, self.head[0].number - config.challenge_blocks)
+
+    def header(self, number: int) -> Header | None:
+        """Canonical."""
+        known = self._recent.get(number)
+        if known is not None:
+            return known.block.header
+        return self.validator.header(number) if 0 <= number < 2**64 else None
+
+    def sealed(self, key: int | bytes) -> SealedBlock | None:
+        """Canonical, decoded."""
+        if isinstance(key, int):
+            return self._sealed_at(key)
+        for known in self._recent.values():
+            if known.block.hash == key:
+                return known
+        with self.validator.archive() as archive:
+            block = archive.block(key) if len(key) == 32 else None
+            record = None if block is None else archive.canonical(block.header.number)
+        if block is None or record is None or record.hash != key:
+            return None
+        return self._with_receipts(block)
+
+    def place(self, txid: bytes) -> tuple[int, int] | None:
+        """By the latest index."""
+        return self.latest.transaction(txid)
+
+    def view(self, *, pending: bool = False) -> HeadView | PendingView:
+        """Pending: of the open block, which is opened if none is; a coordinator whose validator has none sees the
+        head's."""
+        if pending:
+            if self.producer is not None:
+                self._ensure_open()
+            if self._opened is not None:
+                opened = self._opened
+                core = self.coordinator.core
+                return PendingView(self.config, opened.header, opened.block_hashes, core, self.validator.code)
+        if len(self._follower.world) > MAX_HELD:
+            self._follower.world.clear()
+        return HeadView(self.config, self.head[0], self.latest, self._follower, self.validator.code)
+
+    def pending(self, txid: bytes) -> bytes | None:
+        """From the pool, or from others in the open block."""
+        entry = self.coordinator.core.pool.get(txid)
+        if entry is not None:
+            return entry.envelope
+        block = None if self.producer is None else self.producer.block
+        for part in () if block is None else block.admitted():
+            for row, envelope in zip(part.txid, part.batch.envelopes, strict=True):
+                if envelope and row.tobytes() == txid:
+                    return envelope
+        return None
+
+    def next_nonce(self, sender: bytes) -> int:
+        """After the open block and the pool."""
+        core = self.coordinator.core
+        nonce = core.view.number_at(Mark.NONCE, sender)
+        while core.pool.at(sender, nonce) is not None:
+            nonce += 1
+        return nonce
+
+    def submit(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
+        """`take` and `settle`."""
+        results = self.take(envelopes)
+        self.settle()
+        return results
+
+    # What changes it
+
+    def take(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
+        """Take envelopes into the pool; the answers hold after `settle`. Raises Failure if this node takes none."""
+        if not self._takes_transactions:
+            raise Failure("this node coordinates nothing: send transactions to a coordinator")
+        with self._whole():
+            results = self.coordinator.submit(envelopes)
+        for result, envelope in zip(results, envelopes, strict=True):
+            if isinstance(result, Accepted):
+                self._outbox.append(partial(self._events.accepted, result.txid, envelope))
+        return results
+
+    def open_block(self) -> Opened:
+        """The open block for another process's coordinator. Raises Failure if this node is no validator."""
+        self._own_producer()
+        self._ensure_open()
+        assert self._opened is not None
+        self._learn()
+        opened, block = self._opened, self._own_producer().block
+        assert block is not None
+        self._owes_keep = self._has_changed = True
+        reply = block.admit(EMPTY_BATCH, 0, keep=False)
+        return Opened(opened.header, opened.block_hashes, reply.sequence, reply.cells)
+
+    def admit(self, batch: Batch, since: int, opened: bytes | None = None) -> Reply:
+        """Another process's batch for the open block; the reply holds after `settle`.
+
+        opened: hash of the open block's header that it was filled for. Raises Verdict(B1) for a batch that is none,
+        Failure if another block is open, or if this node is no validator.
+        """
+        producer = self._own_producer()
+        if producer.block is None:
+            self._ensure_open()
+        block = producer.block
+        if block is not None and opened is not None and block.header.hash != opened:
+            raise Failure(f"another block is open: 0x{block.header.hash.hex()}")
+        with self._whole(Verdict):
+            reply = producer.admit(batch, since, keep=False)
+        self._is_behind = self._owes_keep = self._has_changed = True
+        return reply
+
+    def seal(self) -> Block:
+        """Seal the open block now, whatever it holds. Raises Failure if this node is no validator."""
+        self._own_producer()
+        self._fill()
+        return self._seal()
+
+    def follow(self, data: bytes) -> None:
+        """Import the next block, made by another process. Raises as Validator.import_block; then nothing changed."""
+        self.validator.import_block(data)
+        with self._whole():
+            self._follow()
+
+    def undo(self) -> None:
+        """Take the head back. Raises Failure for genesis and for blocks that are too old."""
+        self.validator.undo_block()
+        with self._whole():
+            self._follow()
+
+    def tell_opened(self, opened: Opened) -> None:
+        """Another process's validator has this block open."""
+        with self._whole():
+            self._tell_opened(opened)
+        self._has_changed = True
+
+    # Settling
+
+    def wait(self) -> float | None:
+        """Seconds until `settle` has something to do by itself; None: never."""
+        if self._has_changed:
+            return 0.0
+        return None if self._sealing is None else self._sealing.wait(self._clock())
+
+    def settle(self) -> None:
+        """See the module. Raises whatever went wrong; the chain is broken then."""
+        with self._whole():
+            self._work()
+            if self._owes_keep and self.producer is not None:
+                self.producer.keep()
+                self._owes_keep = False
+            self.coordinator.flush()
+        outbox, self._outbox = self._outbox, []
+        for tell in outbox:
+            tell()
+
+    def _work(self) -> None:
+        was_changed, self._has_changed = self._has_changed, False
+        if self.producer is None or self._sealing is None:
+            self.coordinator.pump()
+            return
+        if was_changed or len(self.coordinator.core.pool):
+            self._fill()
+        if self._sealing.is_due(self._clock(), self.producer.admitted):
+            self._seal()
+
+    def _fill(self) -> None:
+        """Everything that can go into the open block goes."""
+        if len(self.coordinator.core.pool):
+            self._ensure_open()
+            self._learn()
+            self.coordinator.pump()
+
+    def _seal(self) -> Block:
+        assert self._sealing is not None
+        with self._whole():
+            block = self._own_producer().seal()
+            self._sealing.sealed(self._clock())
+            self._follow()
+        self._has_changed = True
+        return block
+
+    def _follow(self) -> None:
+        """The validator's head has moved: the latest index and the coordinator come along."""
+        steps, self._opened = self._follower.catch_up(), None
+        while True:
+            undone = self._undone_receipts()
+            match next(steps, None):
+                case Sealed(block) as message:
+                    sealed = SealedBlock(block, self._follower.receipts, self._first_signed(block))
+                    self._remember(sealed)
+                    self._outbox.append(partial(self._events.sealed, sealed))
+                case Undone(block) as message:
+                    self._recent.pop(block.header.number, None)
+                    gone = SealedBlock(block, undone, self._first_signed(block))
+                    self._outbox.append(partial(self._events.undone, gone))
+                case None:
+                    return
+            self.coordinator.tell(message)
+            self._has_changed = True
+
+    def _undone_receipts(self) -> tuple[Receipt, ...]:
+        """Of the latest index's tip, if it is about to be taken back."""
+        tip = self.latest.tip
+        if tip is None:
+            return ()
+        header = self.validator.header(tip.number)
+        if header is not None and header.hash == tip.hash:
+            return ()
+        return self.latest.receipts(tip.number) or ()
+
+    def _ensure_open(self) -> None:
+        producer = self._own_producer()
+        with self._whole():
+            if producer.ensure_open() or self._opened is None:
+                self._tell_opened(producer.opened())
+
+    def _tell_opened(self, opened: Opened) -> None:
+        self._opened, self._is_behind = opened, False
+        self.coordinator.tell(opened)
+
+    def _learn(self) -> None:
+        """What others have admitted."""
+        block = None if self.producer is None else self.producer.block
+        if self._is_behind and block is not None:
+            self._is_behind = False
+            self.coordinator.tell(Learnt(block.admit(EMPTY_BATCH, self.coordinator.core.sequence, keep=False)))
+
+    # Small things
+
+    def conflict(self, txid: bytes) -> tuple[str, Mapping[str, Any]] | None:
+        """The last notice about a transaction: (kind, item)."""
+        return self._conflicts.get(txid)
+
+    def _told(self, kind: str, item: Mapping[str, Any]) -> None:
+        if kind != "admitted":
+            txid = bytes.fromhex(item["txid"][2:])
+            self._conflicts[txid] = kind, item
+            self._conflicts.move_to_end(txid)
+            if len(self._conflicts) > MAX_CONFLICTS:
+                self._conflicts.popitem(last=False)
+        self._outbox.append(partial(self._events.notice, kind, item))
+
+    def _own_producer(self) -> ValidatorRole:
+        if self.producer is None:
+            raise Failure("this node has no open block: ask a validator")
+        return self.producer
+
+    def _sealed_at(self, number: int) -> SealedBlock | None:
+        known = self._recent.get(number)
+        if known is not None:
+            return known
+        block = self.validator.block(number) if 0 <= number < 2**64 else None
+        return None if block is None else self._with_receipts(block)
+
+    def _with_receipts(self, block: Block) -> SealedBlock:
+        sealed = SealedBlock(block, self.latest.receipts(block.header.number) or (), self._first_signed(block))
+        self._remember(sealed)
+        return sealed
+
+    def _remember(self, sealed: SealedBlock) -> None:
+        self._recent[sealed.block.header.number] = sealed
+        if len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
+
+    def _first_signed(self, block: Block) -> int:
+        if block.header.number == self.config.genesis_number:
+            return len(block.leaves)
+        return len(expected_system_leaves(self.config, block.header, block.withdrawals)[0])
+
+    @contextmanager
+    def _whole(self, *allowed: type[Exception]) -> Iterator[None]:
+        """What is cut short inside leaves the parts of the chain at odds: it is broken."""
+        if self.broken is not None:
+            raise Failure(f"the node has failed: {self.broken}")
+        try:
+            yield
+        except allowed:
+            raise
+        except BaseException as error:
+            self.broken = error
+            raise
+
+
+class _Own:
+    """The way to this process's own open block."""
+
+    def __init__(self, chain: OwnedChain) -> None:
+        self._chain = chain
+
+    def send(self, batch: Any) -> Reply | None:
+        """At once."""
+        producer = self._chain.producer
+        assert producer is not None, "a coordinator without a producer has another outlet"
+        return producer.admit(batch.batch, batch.since, keep=False)

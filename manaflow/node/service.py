@@ -1,0 +1,127 @@
+"""A node as a process: its chain's thread, its server, and what connects the two."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from manaflow.errors import Failure
+from manaflow.node.chain import Events, SealedBlock
+from manaflow.node.chain_thread import NodeThread
+from manaflow.node.eth_dev import OwnProducing
+from manaflow.node.eth_events import EthEvents
+from manaflow.node.eth_methods import eth_methods
+from manaflow.node.limits import Limits
+from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
+from manaflow.node.metrics import Metrics
+from manaflow.node.owned_chain import OwnedChain
+from manaflow.node.server import RpcServer
+from manaflow.node.subscriptions import Hub, Publishers
+
+MakeChain = Callable[[Events], OwnedChain]
+"""Opens a chain that tells `events` what happens; called on the thread that is to own it."""
+
+
+class Fan:
+    """`chain.Events` for several listeners."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Events] = []
+        """All are there before the chain is opened."""
+
+    def sealed(self, block: SealedBlock) -> None:
+        """Pass it on, in order."""
+        for listener in self.listeners:
+            listener.sealed(block)
+
+    def undone(self, block: SealedBlock) -> None:
+        """Pass it on, in order."""
+        for listener in self.listeners:
+            listener.undone(block)
+
+    def accepted(self, txid: bytes, envelope: bytes) -> None:
+        """Pass it on, in order."""
+        for listener in self.listeners:
+            listener.accepted(txid, envelope)
+
+    def notice(self, kind: str, item: Mapping[str, Any]) -> None:
+        """Pass it on, in order."""
+        for listener in self.listeners:
+            listener.notice(kind, item)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where a node listens, and within which bounds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8545
+    limits: Limits = field(default_factory=Limits)
+    keys: tuple[bytes, ...] = ()
+    """Of accounts that the node signs for (eth_accounts, eth_sendTransaction): for development only."""
+    may_seal: bool = False
+    """Whether any client may seal blocks and move their clock (evm_mine and its kin): for development only."""
+
+
+class Service:
+    """A running node; made and run inside one event loop.
+
+    service = Service(make_chain, options)
+    await service.run(lambda: print(service.port))     # until Ctrl-C, SIGTERM, `shutdown`, or the chain breaks
+    """
+
+    def __init__(self, make_chain: MakeChain, options: Options) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._failure: BaseException | None = None
+        fan, limits = Fan(), options.limits
+        self.thread = NodeThread(lambda: make_chain(fan), self._failed)
+        self.metrics = Metrics()
+        hub = Hub(limits, MANA_SUBSCRIPTIONS)
+        producing = OwnProducing(self.thread) if options.may_seal else None
+        methods, filters = eth_methods(self.thread, limits, time.monotonic, keys=options.keys, producing=producing)
+        publisher = Publishers(hub, filters)
+        fan.listeners += [EthEvents(publisher, self._loop), ManaEvents(publisher, self._loop)]
+        self._server = RpcServer(
+            {**methods, **mana_methods(self.thread)},
+            hub,
+            limits,
+            options.host,
+            options.port,
+            ready=lambda: self.thread.is_ready,
+            metrics=self.metrics,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port, once it is open."""
+        return self._server.port
+
+    async def run(self, opened: Callable[[], None], *, handle_signals: bool = True) -> None:
+        """Open the chain and the port, call `opened`, serve.
+
+        Raises what opening the chain raises, Failure if the port cannot be had or if the chain breaks.
+        """
+        await asyncio.to_thread(self.thread.start)
+        try:
+            serving = asyncio.create_task(self._server.serve(handle_signals=handle_signals))
+            starting = asyncio.create_task(self._server.started.wait())
+            await asyncio.wait([serving, starting], return_when=asyncio.FIRST_COMPLETED)
+            starting.cancel()
+            if self._server.started.is_set():
+                opened()
+            await serving
+        finally:
+            await asyncio.to_thread(self.thread.stop)
+        if self._failure is not None:
+            raise Failure(f"the node has stopped: {self._failure}") from self._failure
+
+    def shutdown(self) -> None:
+        """Answer what is in flight, then end. From the loop's thread."""
+        self._server.shutdown()
+
+    def _failed(self, error: BaseException) -> None:
+        self._failure = error
+        self._loop.call_soon_threadsafe(self._server.shutdown)
