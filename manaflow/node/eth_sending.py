@@ -13,6 +13,7 @@ from manaflow.node.chain import Chain, ChainThread
 from manaflow.node.encoding import Data, data
 from manaflow.node.errors import SERVER_ERROR, RpcError
 from manaflow.node.parameters import Method
+from manaflow.node.rpc import together
 from manaflow.rules.config import ChainConfig
 
 WORDS: Final = {
@@ -38,6 +39,7 @@ class SendingMethods:
         """By name."""
         return {"eth_sendRawTransaction": self.send_raw}
 
+    @together
     async def send_raw(self, envelope: Data) -> str:
         """eth_sendRawTransaction: the txid of a transaction that the pool has, on disk."""
         return data(await send(self._thread, bytes(envelope)))

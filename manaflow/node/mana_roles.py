@@ -14,6 +14,7 @@ from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
 from manaflow.node.errors import RESOURCE_UNAVAILABLE, TRANSACTION_REJECTED, RpcError
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
+from manaflow.node.rpc import together
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class RoleMethods:
             "mana_seal": self.seal,
         }
 
+    @together
     async def submit(self, envelope: Data) -> str:
         """mana_submit: take a signed envelope, Ethereum's or declared; its txid, once it is on disk.
 

@@ -6,10 +6,11 @@ It knows no transport; the servers bring the callers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from manaflow.errors import Verdict
 from manaflow.node.errors import (
@@ -25,6 +26,7 @@ from manaflow.node.limits import Limits, MethodRates, TokenBucket
 from manaflow.node.messages import Call, Malformed, read_call, read_message, write_error, write_result
 from manaflow.node.parameters import Method, Signature
 
+AnyMethod = TypeVar("AnyMethod", bound=Method)
 CALLS_BETWEEN_PAUSES = 50
 """Of one batch, before other connections get their turn."""
 TOO_LARGE = limit_exceeded("the response is too large")
@@ -48,11 +50,22 @@ class Bound:
 
     method: Method
     signature: Signature
+    is_together: bool = False
+    """See `together`."""
+
+
+def together(method: AnyMethod) -> AnyMethod:
+    """Marks a method: consecutive calls of such methods in one batch run at the same time, in no order."""
+    vars(method)["is_together"] = True
+    return method
 
 
 def bind_methods(methods: Mapping[str, Method]) -> dict[str, Bound]:
     """Methods with their signatures; TypeError for one whose parameters are not declared (see Signature)."""
-    return {name: Bound(method, Signature(method)) for name, method in methods.items()}
+    return {
+        name: Bound(method, Signature(method), getattr(method, "is_together", False))
+        for name, method in methods.items()
+    }
 
 
 @dataclass(slots=True)
@@ -77,7 +90,8 @@ class Dispatcher:
     async def answer(self, body: bytes, caller: Caller) -> bytes | None:
         """The answer to a body that is within its size: always one, but for notifications (None).
 
-        Raises nothing but CancelledError. Calls of a batch run one after another, in order.
+        Raises nothing but CancelledError. Calls of a batch run one after another, in order, but for those of methods
+        that are marked (`together`).
         """
         deadline = asyncio.get_running_loop().time() + self._limits.call_timeout
         try:
@@ -95,15 +109,40 @@ class Dispatcher:
     async def _batch(self, items: list[Any], caller: Caller, deadline: float) -> bytes | None:
         answers: list[bytes] = []
         room = self._limits.max_response_bytes
-        for place, item in enumerate(items):
-            if place % CALLS_BETWEEN_PAUSES == CALLS_BETWEEN_PAUSES - 1:
-                await asyncio.sleep(0)
-            answer = await self._one(item, caller, deadline) if room > 0 else _too_large(item)
-            if answer is None:
-                continue
-            room -= len(answer)
-            answers.append(answer if room > 0 else write_error(_known_id(item), TOO_LARGE))
+        for group in self._groups(items, caller):
+            await asyncio.sleep(0)
+            for item, answer in zip(group, await self._group(group, caller, deadline, room), strict=True):
+                if answer is None:
+                    continue
+                room -= len(answer)
+                answers.append(answer if room > 0 else write_error(_known_id(item), TOO_LARGE))
         return b"[%b]" % b",".join(answers) if answers else None
+
+    def _groups(self, items: list[Any], caller: Caller) -> Iterator[list[Any]]:
+        """A batch in parts: calls that run together, or at most CALLS_BETWEEN_PAUSES that do not."""
+        for is_together, run in groupby(items, lambda item: self._is_together(item, caller)):
+            group = list(run)
+            step = len(group) if is_together else CALLS_BETWEEN_PAUSES
+            yield from (group[at : at + step] for at in range(0, len(group), step))
+
+    async def _group(self, group: list[Any], caller: Caller, deadline: float, room: int) -> list[bytes | None]:
+        """The answers of one part; no more are made than there is room for."""
+        if room > 0 and self._is_together(group[0], caller):
+            return await asyncio.gather(*(self._one(item, caller, deadline) for item in group))
+        answers: list[bytes | None] = []
+        for item in group:
+            answer = await self._one(item, caller, deadline) if room > 0 else _too_large(item)
+            room -= len(answer or b"")
+            answers.append(answer)
+        return answers
+
+    def _is_together(self, item: Any, caller: Caller) -> bool:
+        name = item.get("method") if isinstance(item, dict) else None
+        bound = self._bound(name, caller) if isinstance(name, str) else None
+        return bound is not None and bound.is_together
+
+    def _bound(self, name: str, caller: Caller) -> Bound | None:
+        return caller.methods.get(name) or self._methods.get(name)
 
     async def _one(self, item: Any, caller: Caller, deadline: float) -> bytes | None:
         try:
@@ -112,7 +151,7 @@ class Dispatcher:
             self._observer.answered("unknown", 0.0, INVALID_REQUEST)
             return write_error(broken.id, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}"))
         started = perf_counter()
-        bound = caller.methods.get(call.name) or self._methods.get(call.name)
+        bound = self._bound(call.name, caller)
         label = call.name if bound else "unknown"
         code: int | None = None
         try:

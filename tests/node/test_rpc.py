@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manaflow.node.limits import Limits, MethodClass, MethodRates, Rate, TokenBucket
-from manaflow.node.rpc import Caller, Dispatcher
+from manaflow.node.rpc import Caller, Dispatcher, together
 from tests.node.served import METHODS, SECRET
 from tests.node.test_limits import Hands
 
@@ -188,3 +189,36 @@ def test_any_json_gets_the_right_number_of_answers(message: Any) -> None:
 @given(st.binary(max_size=50))
 def test_any_bytes_get_an_answer(body: bytes) -> None:
     ask(body)
+
+
+def test_marked_calls_of_a_batch_run_together_and_others_stay_in_order() -> None:
+    running, most, order = 0, 0, []
+
+    @together
+    async def slow(name: str) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return name
+
+    async def plain(name: str) -> str:
+        assert running == 0, "what is not marked waits for what came before"
+        order.append(name)
+        return name
+
+    calls = [("slow", str(i)) for i in range(120)] + [("plain", "a"), ("plain", "b"), ("slow", "c")]
+    body = [{"jsonrpc": "2.0", "id": i, "method": name, "params": [text]} for i, (name, text) in enumerate(calls)]
+    dispatcher = Dispatcher({"slow": slow, "plain": plain}, Limits(), MethodRates((), time.monotonic), Notes())
+    answer = asyncio.run(_answered(dispatcher, json.dumps(body).encode()))
+    assert [item["result"] for item in json.loads(answer)] == [text for _, text in calls]
+    assert most == 120
+    assert order == ["a", "b"]
+
+
+async def _answered(dispatcher: Dispatcher, body: bytes) -> bytes:
+    caller = Caller("127.0.0.1", TokenBucket(Rate(1e9, 1e9), time.monotonic))
+    answer = await dispatcher.answer(body, caller)
+    assert answer is not None
+    return answer
