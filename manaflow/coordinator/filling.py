@@ -5,6 +5,7 @@ that.
 
 What becomes of a transaction that cannot be filled now:
 - a gap before its nonce, a fee cap below the base fee, too little gas left in the block: it waits;
+- it needs a code that another coordinator's transaction has made in the open block: it waits for the next;
 - its sender cannot pay: it waits until the sender's balance changes;
 - a lost race: filled again on the new state, at once, for ever;
 - its signature does not allow that (`Notice`): a signed maker that is in the pool itself is waited for; otherwise it
@@ -19,15 +20,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from manaflow._native import Filled
 from manaflow.coordinator.declare import Misfit
 from manaflow.coordinator.messages import Admitted, Dropped, Forget, Notice, Reason, Result, Send
 from manaflow.coordinator.naming import Hashes, Named, Rows, batch_of, name_cells
 from manaflow.coordinator.policy import Policy
 from manaflow.coordinator.pool import Entry, Pool
 from manaflow.coordinator.view import View, key_rows
-from manaflow.errors import Rule, Verdict
+from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.executor import Environment
-from manaflow.evm.native import fill_steps, is_block_full
+from manaflow.evm.native import fill_steps, is_block_full, place_of_missing
 from manaflow.moves.batch import Batch, Cells, Reply, is_full
 from manaflow.moves.block import Block
 from manaflow.moves.marks import ZERO32, Mark
@@ -166,16 +168,7 @@ class Filling:
         entries = self._choose(min(limit, self._pace))
         if not entries:
             return []
-        filled = fill_steps(
-            self.view.world,
-            block.environment,
-            [entry.envelope for entry in entries],
-            [entry.sender for entry in entries],
-            block.hashes.block_hashes,
-            self.view.codes,
-            gas_before=block.gas,
-            skip_refused=True,
-        )
+        filled, entries = self._execute(block, entries)
         rows = Rows.of(filled)
         steps = [entries[place] for place in rows.place.tolist()]
         named = name_cells(rows, steps, filled.statuses, self.view, block.hashes)
@@ -188,6 +181,36 @@ class Filling:
         for step in (*named.pushed, *named.misfits):
             self.push_next(steps[step].sender)
         return [*results, *self._send([steps[step] for step in named.kept], batch)]
+
+    def _execute(self, block: Target, entries: list[Entry]) -> tuple[Filled, list[Entry]]:
+        """Execute one after another as many as can be, and say which.
+
+        One that needs a code which is not at hand waits for the next block, as a lost race without news does: somebody
+        else's transaction has made it live in the open block, and codes come with sealed ones.
+        """
+        while True:
+            try:
+                filled = fill_steps(
+                    self.view.world,
+                    block.environment,
+                    [entry.envelope for entry in entries],
+                    [entry.sender for entry in entries],
+                    block.hashes.block_hashes,
+                    self.view.codes,
+                    gas_before=block.gas,
+                    skip_refused=True,
+                )
+            except Failure as failure:
+                place = place_of_missing(failure)
+                if place is None:
+                    raise
+                self._parked.add(entries[place].txid)
+                behind, entries = entries[place + 1 :], entries[:place]
+                for sender in dict.fromkeys(entry.sender for entry in behind):
+                    self.push_next(sender)
+                self._pace = max(place // 4, MIN_PACE)
+            else:
+                return filled, entries
 
     def _send(self, entries: list[Entry], batch: Batch) -> list[Result]:
         if not entries or self.block is None:

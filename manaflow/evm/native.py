@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -11,7 +12,7 @@ import numpy as np
 
 from manaflow import _native
 from manaflow._native import Codes, Filled, World
-from manaflow.errors import Undeclared
+from manaflow.errors import Failure, Undeclared
 from manaflow.evm.calls import Call
 from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.executor import Environment, Execution, Job, Log, SystemCall, Use
@@ -21,6 +22,7 @@ from manaflow.moves.marks import Location, Mark
 
 MAX_CODES: Final = 20_000
 """Codes that one RevmExecutor keeps analysed before it starts anew."""
+_MISSING: Final = re.compile(r"transaction (\d+): the (?:code|hash) .* is not at hand")
 
 
 class RevmExecutor:
@@ -145,6 +147,12 @@ def fill_steps(
 def is_block_full(why: str) -> bool:
     """True if a step was refused only for what the steps before it left of the block's gas or blob gas."""
     return why.endswith("that the block has left")
+
+
+def place_of_missing(failure: Failure) -> int | None:
+    """The place of the step for which fill_steps lacked a code or a block hash; None if it failed for another reason."""
+    found = _MISSING.match(str(failure))
+    return None if found is None else int(found[1])
 
 
 @lru_cache(maxsize=64)
