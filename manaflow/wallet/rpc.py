@@ -1,0 +1,123 @@
+"""JSON-RPC over HTTP to a node that may be hostile: every answer is bounded in bytes and time, and read strictly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from typing import Any, Final
+
+import httpx
+
+from manaflow.errors import Failure
+
+MAX_ANSWER_BYTES: Final = 1 << 22
+"""Of one answer, unless the caller says otherwise."""
+MAX_SECONDS: Final = 30.0
+"""For one answer, from the first byte sent to the last one read."""
+MAX_WORDS: Final = 1_000
+"""Letters that a node's error may have before it is cut."""
+
+
+class NodeRefused(Failure):
+    """The node answers with an error. `data`: whatever it says for machines, unchecked."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        self.code, self.message, self.data = code, message, data
+        super().__init__(f"the node refuses: {message} ({code})")
+
+
+class Rpc:
+    """A node's URL. One thread."""
+
+    def __init__(self, url: str, client: httpx.Client | None = None, seconds: float = MAX_SECONDS) -> None:
+        """client: for tests. Raises Failure for what is no http or https URL."""
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise Failure(f"{url!r} is no URL: {error}") from None
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise Failure(f"{url!r} is no http or https URL")
+        self.url, self._seconds = url, seconds
+        self._client = client or httpx.Client(timeout=seconds, follow_redirects=False)
+        self._ids = itertools.count(1)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def call(self, method: str, *params: Any, limit: int = MAX_ANSWER_BYTES) -> Any:
+        """The result, as JSON has it. Raises NodeRefused for an error, Failure for no answer or a bad one."""
+        call_id = next(self._ids)
+        body = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": list(params)}
+        try:
+            answer = json.loads(self._post(body, limit))
+        except httpx.HTTPError as error:
+            raise Failure(f"no answer from {self.url}: {error or type(error).__name__}") from None
+        except (ValueError, RecursionError):
+            raise Failure(f"{self.url} answers {method} with what is no JSON") from None
+        if not isinstance(answer, dict) or answer.get("id") != call_id:
+            raise Failure(f"{self.url} answers {method} with what is no JSON-RPC answer to it")
+        if answer.get("error") is not None:
+            raise _refused(answer["error"])
+        if "result" not in answer:
+            raise Failure(f"{self.url} answers {method} with neither a result nor an error")
+        return answer["result"]
+
+    def _post(self, body: dict[str, Any], limit: int) -> bytes:
+        deadline = time.monotonic() + self._seconds
+        headers = {"Accept-Encoding": "identity"}  # so that few bytes cannot become many
+        with self._client.stream("POST", self.url, json=body, headers=headers) as response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Failure(f"{self.url} answers in an encoding that it was not asked for")
+            parts, size = [], 0
+            for part in response.iter_raw(1 << 16):
+                size += len(part)
+                if size > limit:
+                    raise Failure(f"{self.url} answers {body['method']} with more than {limit} bytes")
+                if time.monotonic() > deadline:
+                    raise Failure(f"{self.url} takes longer than {self._seconds:g} s to answer {body['method']}")
+                parts.append(part)
+        return b"".join(parts)
+
+
+def _refused(error: Any) -> NodeRefused:
+    if not isinstance(error, dict):
+        return NodeRefused(0, "an error without words")
+    code, message = error.get("code"), error.get("message")
+    return NodeRefused(code if isinstance(code, int) else 0, printable(message), error.get("data"))
+
+
+def printable(text: Any) -> str:
+    """A node's words as one bounded line: it may not write to the terminal what it likes."""
+    shown = text[:MAX_WORDS] if isinstance(text, str) else "(no words)"
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)
+
+
+def quantity(value: Any, what: str, bits: int = 64) -> int:
+    """A number from a result: 0x and hex digits. Raises Failure."""
+    if isinstance(value, str) and value[:2] == "0x" and 0 < len(value) - 2 <= bits // 4:
+        digits = value[2:]
+        if all(letter in "0123456789abcdefABCDEF" for letter in digits):
+            return int(digits, 16)
+    raise Failure(f"the node gives no number of at most {bits} bits for {what}")
+
+
+def data(value: Any, what: str, length: int | None = None) -> bytes:
+    """Bytes from a result: 0x and hex digits, `length` bytes if given. Raises Failure."""
+    if isinstance(value, str) and value[:2] == "0x" and len(value) % 2 == 0 and value[2:].isalnum() | (value == "0x"):
+        try:
+            found = bytes.fromhex(value[2:])
+        except ValueError:
+            found = None
+        if found is not None and length in (None, len(found)):
+            return found
+    wanted = "bytes" if length is None else f"{length} bytes"
+    raise Failure(f"the node gives no {wanted} for {what}")
+
+
+def fields(value: Any, what: str) -> dict[str, Any]:
+    """An object from a result. Raises Failure."""
+    if not isinstance(value, dict):
+        raise Failure(f"the node gives no object for {what}")
+    return value
