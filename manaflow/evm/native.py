@@ -150,7 +150,7 @@ def is_block_full(why: str) -> bool:
 
 
 def place_of_missing(failure: Failure) -> int | None:
-    """The place of the step for which fill_steps lacked a code or a block hash; None if it failed for another reason."""
+    """The place of the step for which fill_steps lacked a code or a block hash; None if that is not why it failed."""
     found = _MISSING.match(str(failure))
     return None if found is None else int(found[1])
 
