@@ -16,7 +16,7 @@ from manaflow.node.errors import SERVER_ERROR, RpcError, invalid_params
 from manaflow.node.eth_blocks import pending_form
 from manaflow.node.eth_calls import CALL_GAS, estimate
 from manaflow.node.eth_fees import FeeMethods
-from manaflow.node.eth_forms import Form
+from manaflow.node.eth_forms import Form, access_list_form, authorization_form
 from manaflow.node.eth_requests import CallObject
 from manaflow.node.eth_sending import send
 from manaflow.node.parameters import Method
@@ -142,17 +142,9 @@ def _lists(request: CallObject) -> dict[str, Any]:
     """The lists of a transaction that has them, as eth_account takes them."""
     lists: dict[str, Any] = {}
     if request.access_list is not None:
-        lists["accessList"] = [
-            {"address": entry.address, "storageKeys": list(entry.slots)} for entry in request.access_entries()
-        ]
+        lists["accessList"] = access_list_form(request.access_entries())
     if request.authorization_list:
-        lists["authorizationList"] = [
-            {
-                "chainId": one.chain_id, "address": one.address, "nonce": one.nonce,
-                "yParity": one.y_parity, "r": one.r, "s": one.s,
-            }
-            for one in request.authorizations()
-        ]  # fmt: skip
+        lists["authorizationList"] = [authorization_form(one) for one in request.authorizations()]
     return lists
 
 

@@ -113,14 +113,8 @@ def ask_block(chain: Chain, block: BlockTag | bytes, ask: Callable[[Reading], T]
 
 def pending_block(chain: Chain) -> Form:
     """The open block's environment; its transactions have no final form yet and are left out."""
-    header = chain.view(pending=True).header
-    return {
-        **header_form(header, None, EMPTY_BLOOM),
-        "miner": None,
-        "size": quantity(0),
-        "transactions": [],
-        "uncles": [],
-    }
+    form = header_form(chain.view(pending=True).header, None, EMPTY_BLOOM)
+    return {**form, "miner": None, "size": quantity(0), "transactions": [], "uncles": [], "withdrawals": []}
 
 
 def placed(chain: Chain, txid: bytes) -> tuple[Reading, int] | None:

@@ -24,7 +24,7 @@ class Producing(Protocol):
     """A node's own producer."""
 
     async def seal(self, timestamp: int | None = None) -> int:
-        """Seal the open block, also an empty one; its number. timestamp: in seconds, None for now.
+        """Seal the open block, also an empty one; returns its timestamp. timestamp: in seconds, None for now.
 
         Raises Failure if the timestamp is not later than the head's.
         """
@@ -61,7 +61,7 @@ class OwnProducing:
 def _seal(chain: OwnedChain, timestamp: int | None) -> int:
     if timestamp is not None:
         _producer(chain).set_next_timestamp(timestamp)
-    return chain.seal().header.number
+    return chain.seal().header.timestamp
 
 
 def _producer(chain: OwnedChain) -> ValidatorRole:
@@ -116,10 +116,9 @@ class DevMethods:
         if blocks > MAX_BLOCKS:
             raise invalid_params(f"{blocks} blocks, at most {MAX_BLOCKS}")
         try:
-            for i in range(blocks):
-                if i and interval:
-                    await self._producing.advance(interval)
-                await self._producing.seal(timestamp if i == 0 else None)
+            for _ in range(blocks):
+                sealed = await self._producing.seal(timestamp)
+                timestamp = sealed + interval if interval else None
         except Failure as failure:
             raise RpcError(SERVER_ERROR, str(failure)) from None
 

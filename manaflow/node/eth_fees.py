@@ -14,7 +14,7 @@ from manaflow.node.chain import Chain, ChainThread, SealedBlock
 from manaflow.node.encoding import BlockTag, Quantity64, quantity
 from manaflow.node.errors import SERVER_ERROR, RpcError, invalid_params
 from manaflow.node.eth_forms import Form
-from manaflow.node.eth_selection import number_of
+from manaflow.node.eth_selection import number_of, reading_of
 from manaflow.node.parameters import Method
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.fees import blob_base_fee, next_base_fee, next_excess_blob_gas
@@ -133,8 +133,8 @@ class FeeMethods:
         block_hash = _header(chain, number).hash
         tips = self._tips.pop(block_hash, None)
         if tips is None:
-            sealed = chain.sealed(number)
-            tips = Tips((), ()) if sealed is None else tips_of(sealed)
+            reading = reading_of(chain, number)
+            tips = Tips((), ()) if reading is None else tips_of(reading.sealed)
         self._tips[block_hash] = tips
         if len(self._tips) > MAX_CACHED:
             self._tips.popitem(last=False)

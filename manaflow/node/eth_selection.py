@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from manaflow.errors import Pruned
 from manaflow.moves.header import Header
-from manaflow.node.chain import Chain, SealedBlock, View
+from manaflow.node.chain import Chain, View
 from manaflow.node.encoding import BlockTag
 from manaflow.node.errors import SERVER_ERROR, RpcError
 from manaflow.node.eth_sealed import Reading
+
+PRUNED = 4444
+"""Geth's code for history that a node does not keep (EIP-4444)."""
 
 
 def number_of(chain: Chain, tag: BlockTag) -> int:
@@ -20,10 +24,10 @@ def number_of(chain: Chain, tag: BlockTag) -> int:
         head, head_hash = chain.head
         if tag.block_hash == head_hash:
             return head.number
-        sealed = chain.sealed(tag.block_hash)
-        if sealed is None:
+        reading = reading_of(chain, tag.block_hash)
+        if reading is None:
             raise RpcError(SERVER_ERROR, "header for hash not found")
-        return sealed.block.header.number
+        return reading.header.number
     head_number = chain.head[0].number
     named = {"earliest": chain.config.genesis_number, "finalized": chain.finalized, "pending": head_number + 1}
     return named.get(tag.name or "", head_number)
@@ -40,8 +44,11 @@ def header_of(chain: Chain, tag: BlockTag) -> Header:
 
 
 def reading_of(chain: Chain, key: int | bytes) -> Reading | None:
-    """A canonical block by number or hash."""
-    sealed: SealedBlock | None = chain.sealed(key)
+    """A canonical block by number or hash. Raises RpcError 4444 for one whose body this node has let go."""
+    try:
+        sealed = chain.sealed(key)
+    except Pruned as pruned:
+        raise RpcError(PRUNED, f"pruned history unavailable: {pruned}") from None
     return None if sealed is None else Reading(sealed)
 
 

@@ -1,0 +1,168 @@
+"""eth_getLogs, filters and subscriptions of a live node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from manaflow.node.eth_logs import LogLimits
+from manaflow.node.eth_methods import EthLimits
+from tests.node.live import Live, RefusedCall
+from tests.node.probe import NOBODY, PAID, SENDERS, STORED, Probe, topic
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
+    """Block 1 deploys, 2 stores 5, 3 pays, 4 stores twice, 5 is empty."""
+    with Live(tmp_path_factory.mktemp("node")) as node:
+        probe = Probe.deploy(node)
+        probe.send("store(uint256,string)", 5, "five")
+        probe.send("pay()", value="0x3")
+        probe.send("storeTwice(uint256)", 6)
+        node.call("evm_mine")
+        yield probe
+
+
+def places(logs: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    return [(int(log["blockNumber"], 16), int(log["logIndex"], 16)) for log in logs]
+
+
+ALL = [(2, 0), (3, 0), (4, 0), (4, 1)]
+
+
+def test_which_logs(probe: Probe) -> None:
+    def found(**query: Any) -> list[tuple[int, int]]:
+        return places(probe.node.call("eth_getLogs", {"fromBlock": "earliest", **query}))
+
+    assert found() == ALL
+    assert found(toBlock="latest", address=probe.address) == ALL
+    assert found(address=[probe.address, NOBODY], toBlock="0x3") == ALL[:2]
+    assert found(address=NOBODY) == []
+    assert found(topics=[PAID]) == [(3, 0)]
+    assert found(topics=[[PAID, STORED], topic(SENDERS[0])]) == ALL
+    assert found(topics=[STORED, None, topic(6)]) == [(4, 1)]
+    assert found(topics=[None, topic(SENDERS[1])]) == []
+    assert found(fromBlock="0x4") == ALL[2:]
+    assert found(fromBlock="0x3", toBlock="0x3") == ALL[1:2]
+    assert found(fromBlock="0x2", toBlock="0xffff") == ALL
+    assert found(fromBlock="pending", toBlock="pending") == []
+
+
+def test_the_default_is_the_head(probe: Probe) -> None:
+    assert probe.node.call("eth_getLogs", {}) == []
+    assert probe.node.call("eth_getLogs", {"fromBlock": None, "toBlock": None, "topics": []}) == []
+
+
+def test_logs_are_those_of_the_receipts(probe: Probe) -> None:
+    logs = [
+        log
+        for number in range(1, 6)
+        for receipt in probe.node.call("eth_getBlockReceipts", hex(number))
+        for log in receipt["logs"]
+    ]
+    assert probe.node.call("eth_getLogs", {"fromBlock": "0x0"}) == logs
+    block_hash = probe.node.call("eth_getBlockByNumber", "0x4")["hash"]
+    assert probe.node.call("eth_getLogs", {"blockHash": block_hash}) == logs[2:]
+
+
+def test_bounds(tmp_path: Path) -> None:
+    with Live(tmp_path, eth_limits=EthLimits(logs=LogLimits(blocks=3, logs=2))) as node:
+        probe = Probe.deploy(node)
+        for value in range(3):
+            probe.send("store(uint256,string)", value, "")
+        assert len(node.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x2"})) == 1
+        with pytest.raises(RefusedCall, match="-32005: limit exceeded: logs of 5 blocks, at most 3"):
+            node.call("eth_getLogs", {"fromBlock": "0x0"})
+        with pytest.raises(RefusedCall, match="-32005: limit exceeded: query returned more than 2 results"):
+            node.call("eth_getLogs", {"fromBlock": "0x2"})
+
+
+def test_a_known_bloom_keeps_a_block_from_being_read(tmp_path: Path) -> None:
+    with Live(tmp_path) as node:
+        Probe.deploy(node).send("pay()", value="0x1")
+        for _ in range(9):
+            node.call("evm_mine")
+        asked = {"fromBlock": "0x0", "topics": [STORED]}
+        assert node.call("eth_getLogs", asked) == []
+        node.on_chain(lambda chain: setattr(chain, "sealed", None))  # whoever reads a block fails
+        try:
+            assert node.call("eth_getLogs", asked) == []
+            with pytest.raises(RefusedCall, match="-32603"):
+                node.call("eth_getLogs", {"fromBlock": "0x0", "topics": [PAID]})
+        finally:
+            node.on_chain(lambda chain: delattr(chain, "sealed"))
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"fromBlock": "0x3", "toBlock": "0x2"}, -32602),
+        ({"fromBlock": "latest", "toBlock": "earliest"}, -32602),
+        ({"blockHash": topic(1), "fromBlock": "0x0"}, -32602),
+        ({"blockHash": topic(1)}, -32000),
+        ({"topics": [topic(0)] * 5}, -32602),
+        ({"address": "0x12"}, -32602),
+        ({"topics": "all"}, -32602),
+    ],
+)
+def test_bad_queries(probe: Probe, query: dict[str, Any], code: int) -> None:
+    with pytest.raises(RefusedCall) as caught:
+        probe.node.call("eth_getLogs", query)
+    assert caught.value.code == code
+
+
+def test_filters(tmp_path: Path) -> None:
+    with Live(tmp_path) as node:
+        probe = Probe.deploy(node)
+        logs = node.call("eth_newFilter", {"address": probe.address, "topics": [STORED]})
+        blocks, pending = node.call("eth_newBlockFilter"), node.call("eth_newPendingTransactionFilter")
+        probe.send("pay()", value="0x1")
+        receipt = probe.send("store(uint256,string)", 1, "")
+        assert node.call("eth_getFilterChanges", logs) == receipt["logs"]
+        assert node.call("eth_getFilterChanges", logs) == []
+        hashes = [node.call("eth_getBlockByNumber", hex(number))["hash"] for number in (2, 3)]
+        assert node.call("eth_getFilterChanges", blocks) == hashes
+        assert node.call("eth_getFilterChanges", pending)[-1] == receipt["transactionHash"]
+        assert node.call("eth_getFilterLogs", logs) == receipt["logs"]
+        assert node.call("eth_uninstallFilter", logs) is True
+        with pytest.raises(RefusedCall, match="filter not found"):
+            node.call("eth_getFilterChanges", logs)
+
+
+def test_subscriptions_and_an_undone_block(tmp_path: Path) -> None:
+    async def run(node: Live, probe: Probe) -> None:
+        async with websockets.connect(node.ws_url) as socket:
+            names: dict[str, str] = {}
+            for kind, parameters in (("newHeads", []), ("logs", [{"address": probe.address}]),
+                                     ("newPendingTransactions", [])):  # fmt: skip
+                body = {"jsonrpc": "2.0", "id": kind, "method": "eth_subscribe", "params": [kind, *parameters]}
+                await socket.send(json.dumps(body))
+                names[json.loads(await socket.recv())["result"]] = kind
+
+            async def heard(count: int) -> list[tuple[str, Any]]:
+                found = []
+                for _ in range(count):
+                    params = json.loads(await asyncio.wait_for(socket.recv(), 10))["params"]
+                    found.append((names[params["subscription"]], params["result"]))
+                return found
+
+            receipt = await asyncio.to_thread(probe.send, "storeTwice(uint256)", 8)
+            head = await asyncio.to_thread(node.call, "eth_getBlockByNumber", "latest")
+            items = await heard(4)
+            assert items[0] == ("newPendingTransactions", receipt["transactionHash"])
+            assert items[1][0] == "newHeads"
+            without = {"transactions", "uncles", "withdrawals", "size"}
+            assert items[1][1] == {name: value for name, value in head.items() if name not in without}
+            assert items[2:] == [("logs", log) for log in receipt["logs"]]
+            await asyncio.to_thread(node.on_chain, lambda chain: node.fan.undone(chain.sealed(2)))
+            removed = [("logs", {**log, "removed": True}) for log in reversed(receipt["logs"])]
+            assert (await heard(2)) == removed
+
+    with Live(tmp_path) as node:
+        asyncio.run(run(node, Probe.deploy(node)))
