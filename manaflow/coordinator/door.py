@@ -31,7 +31,7 @@ from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.transactions import DECLARED_TYPE, GAS_PER_BLOB, DeclaredTransaction
 from manaflow.rules.config import ChainConfig, Fork, Profile
 from manaflow.rules.declared import check_s2_chain
-from manaflow.rules.signing import BLOB_TYPE, check_s1_chain
+from manaflow.rules.signing import BLOB_TYPE, MAX_SIGNED_BYTES, check_s1_chain
 
 MAX_GAS: Final = 2**24
 """X5 in profile `manaflow`, EIP-7825 from Osaka on: no transaction may have more."""
@@ -52,10 +52,12 @@ class Door:
 
     def __init__(self, config: ChainConfig, limits: Limits) -> None:
         self.config, self.limits = config, limits
+        is_bounded = config.profile == Profile.MANAFLOW
+        self._most = min(limits.envelope_bytes, MAX_SIGNED_BYTES) if is_bounded else limits.envelope_bytes
 
     def read(self, envelopes: Sequence[bytes], terms: Terms) -> list[Entry | tuple[bytes, Refusal]]:
         """One per envelope: an entry whose arrival is still 0, or (txid, why not)."""
-        short = [raw if 0 < len(raw) <= self.limits.envelope_bytes else b"" for raw in envelopes]
+        short = [raw if 0 < len(raw) <= self._most else b"" for raw in envelopes]
         columns = decode_envelopes(short)
         return [
             self._too_long(raw) if raw and not kept else self._read(raw, i, columns, terms)
@@ -63,7 +65,7 @@ class Door:
         ]
 
     def _too_long(self, raw: bytes) -> tuple[bytes, Refusal]:
-        text = f"an envelope of {len(raw)} bytes; this pool takes {self.limits.envelope_bytes}"
+        text = f"an envelope of {len(raw)} bytes; this pool takes {self._most}"
         return keccak256(raw), Refusal(Reason.TOO_LARGE, text)
 
     def _read(self, raw: bytes, i: int, columns: EnvelopeColumns, terms: Terms) -> Entry | tuple[bytes, Refusal]:

@@ -17,12 +17,13 @@ from manaflow.evm.executor import Execution, Executor, Job
 from manaflow.evm.pyevm import PyEvmExecutor
 from manaflow.fraudproof.authenticate import authenticate_header
 from manaflow.fraudproof.evidence import TransactionEvidence
-from manaflow.fraudproof.format import MAX_PROOF_BYTES, Proof
+from manaflow.fraudproof.format import MAX_CODES, Proof
 from manaflow.fraudproof.judge_transaction import judge_transaction
 from manaflow.moves.hashing import keccak256
+from manaflow.rules.execution import MAX_CODE_BYTES
 
-ENOUGH: Final = MAX_PROOF_BYTES // 2
-"""Bytes of codes that are worth an execution to leave out: the rest of a proof is smaller than this."""
+ENOUGH: Final = MAX_CODE_BYTES
+"""Bytes of codes, by X5, that a proof has room for beside the moves, the envelope and the paths (F2)."""
 
 
 class _Asked(Mapping[bytes, bytes]):
@@ -59,7 +60,9 @@ def with_codes_asked_for(proof: Proof) -> Proof:
     A proof with few codes stays as it is.
     """
     evidence = proof.evidence
-    if not isinstance(evidence, TransactionEvidence) or sum(map(len, evidence.codes)) <= ENOUGH:
+    if not isinstance(evidence, TransactionEvidence):
+        return proof
+    if sum(map(len, evidence.codes)) <= ENOUGH and len(evidence.codes) <= MAX_CODES:
         return proof
     watched, accused = _Watched(PyEvmExecutor()), authenticate_header(proof, hashlib.sha256(proof.header).digest())
     with suppress(ManaflowError):  # whoever publishes the proof verifies it: here only what was asked for matters

@@ -52,6 +52,11 @@ def prove_move_count(block: Block, config: ChainConfig, transaction: int, start:
     return proof_of(Rule.B3, block, config, LeavesEvidence(_leaf(block, transaction), None, b"", tree))
 
 
+def prove_leaf_size(block: Block, config: ChainConfig, transaction: int) -> Proof:
+    """B3: a leaf that counts more moves than one may have."""
+    return proof_of(Rule.B3, block, config, LeavesEvidence(_leaf(block, transaction), None, b""))
+
+
 def first_wrong_tree(block: Block, last: int) -> tuple[int, int, int | None] | None:
     """The first transaction up to `last` whose moves root is not that of the moves that its leaf counts.
 

@@ -28,6 +28,7 @@ from manaflow.moves.marks import Mark
 from manaflow.rules.bodies import check_b4_order, is_header_source
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.headers import check_b2, check_b7
+from manaflow.rules.leaves import MAX_MOVES, check_b3_size
 from manaflow.rules.moves import value_of
 from manaflow.rules.state import check_v1
 from manaflow.rules.system import check_b8_place
@@ -211,7 +212,19 @@ def _contradiction(accusation: Accusation, verdict: Verdict) -> Proof | None:
         return build_counts.prove_leaf_count(block, config)
     if header.codes != len(codes):
         return build_counts.prove_code_count(block, config)
-    return _contradiction_of_moves(accusation, verdict)
+    return _oversized_leaf(accusation) or _contradiction_of_moves(accusation, verdict)
+
+
+def _oversized_leaf(accusation: Accusation) -> Proof | None:
+    """B3: a leaf that counts too many moves shows it alone; most other proofs would have to bring them all."""
+    block, config = accusation.block, accusation.chain.config
+    counted = zip(block.leaves.consumes.tolist(), block.leaves.references.tolist(), strict=True)
+    for transaction in (t for t, (consumes, references) in enumerate(counted) if consumes + references > MAX_MOVES):
+        try:
+            check_b3_size(config.profile, block.leaves[transaction])
+        except Verdict:
+            return build_counts.prove_leaf_size(block, config, transaction)
+    return None
 
 
 def _contradiction_of_moves(accusation: Accusation, verdict: Verdict) -> Proof | None:

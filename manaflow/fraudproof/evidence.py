@@ -119,7 +119,7 @@ class TreeEvidence:
 
 @dataclass(frozen=True, slots=True)
 class LeavesEvidence:
-    """Leaf i and leaf i + 1; without the one before the first, or the one after the last."""
+    """Leaf i and leaf i + 1; without the one before the first, or the one after the last; or one that is too large."""
 
     leaf: LeafEvidence | None
     after: LeafEvidence | None

@@ -11,7 +11,7 @@
                   leaf of that cell's maker, or [] if the cell is virgin
     parent      = [header, path, peaks]                     path: empty if the parent hash names it; peaks: for B6
     leaves      = [leaf or [], next leaf or [], envelope, tree or []]   neighbours, or one [] at an end, or both in an
-                  empty block; or a tree and, if it is of moves, its leaf
+                  empty block; or one leaf that counts too many moves; or a tree and, if it is of moves, its leaf
     tree        = [which, preimage, [step, ...]]   a node that the tree's count contradicts; step: 1 if that node
                   is the right child, else 0, and its sibling's hash, from the node up to the root
     codes       = [placed or [], code or [], next code or [], [[position, code bytes, path], ...]]   the move that

@@ -18,6 +18,7 @@ from manaflow.rules.leaves import (
     check_b3_last,
     check_b3_node,
     check_b3_pair,
+    check_b3_size,
     compute_fees_added,
 )
 
@@ -87,9 +88,11 @@ def _judge_start(accused: Accused, first: LeafEvidence | None) -> None:
 
 
 def _judge_after(accused: Accused, evidence: LeafEvidence, next_one: LeafEvidence | None, envelope: bytes) -> None:
-    """A leaf beside the next one, or the last one beside the header."""
+    """A leaf beside the next one, or the last one beside the header; or one that alone counts too many moves."""
     header, place = accused.header, evidence.position
     leaf = authenticate_leaf(header, evidence)
+    if next_one is None and not envelope:
+        check_b3_size(accused.config.profile, leaf)
     fees, blob_gas = _added(accused, leaf, envelope)
     if next_one is not None:
         after = authenticate_leaf(header, next_one)

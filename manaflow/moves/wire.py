@@ -28,6 +28,7 @@ import rlp
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block, Withdrawal
+from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import PYTHON, Hashing
 from manaflow.moves.header import MAX_HEADER_BYTES, Header
 from manaflow.moves.wire_file import Form, compress, decompress, open_file, seal_file
@@ -45,6 +46,8 @@ from manaflow.moves.words import Reader, encode_strings, encode_words, numbers_o
 MAX_SIGNATURE_BYTES: Final = 65
 MAX_CONFIG_BYTES: Final = 8192
 MAX_ANCESTORS: Final = 256
+MAX_STRING_BYTES: Final = MAX_ENVELOPE_BYTES
+"""Of an envelope (S1, S2) and of a code: no body holds a longer one, so that every proof which shows it fits (F2)."""
 
 FRAMES: Final = ("leaves", "locations", "uses", "values", "envelopes", "codes", "withdrawals")
 _COUNTS: Final = struct.Struct(">7I")
@@ -127,6 +130,8 @@ def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9) -> byt
     offsets = block.leaves.move_offsets()
     if offsets[-1] != len(block.moves):
         raise Verdict(Rule.B1, "moves counted by the leaves", expected=len(block.moves), actual=int(offsets[-1]))
+    _check_longest(block.envelopes, "envelopes")
+    _check_longest(block.codes, "codes")
     derived = Derived(hashing.keccak_many(block.envelopes), hashing.moves_roots(block.moves, offsets))
     locations, index, (n_locations, n_addresses) = encode_locations(block.moves)
     chains = Chains.of(index)
@@ -255,7 +260,14 @@ def _readers(content: bytes, head: _Head) -> list[Reader]:
 def _decode_strings(reader: Reader, n: int, what: str) -> tuple[bytes, ...]:
     strings = reader.strings(n, what)
     reader.finish()
+    _check_longest(strings, what)
     return strings
+
+
+def _check_longest(strings: tuple[bytes, ...], what: str) -> None:
+    longest = max(map(len, strings), default=0)
+    if longest > MAX_STRING_BYTES:
+        raise Verdict(Rule.B1, f"bytes of one of the {what}", expected=f"at most {MAX_STRING_BYTES}", actual=longest)
 
 
 def _encode_withdrawals(withdrawals: tuple[Withdrawal, ...]) -> bytes:

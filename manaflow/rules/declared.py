@@ -12,7 +12,7 @@ from manaflow.moves.marks import ZERO32, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 from manaflow.rules.config import ChainConfig, Profile
 from manaflow.rules.moves import named
-from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
+from manaflow.rules.signing import ETHEREUM_CHAIN_IDS, check_length
 
 
 def check_s2(raw: bytes, config: ChainConfig, txid: bytes, moves: Sequence[Move]) -> tuple[DeclaredTransaction, bytes]:
@@ -21,6 +21,7 @@ def check_s2(raw: bytes, config: ChainConfig, txid: bytes, moves: Sequence[Move]
     raw: a declared envelope; txid: its leaf's, 32 bytes; moves: the filled ones, in M5's order. Returns the transaction
     and its sender (20 bytes).
     """
+    check_length(Rule.S2, raw, config.profile)
     transaction = decode_envelope(raw)
     if not isinstance(transaction, DeclaredTransaction):
         raise Verdict(Rule.S2, "type of the envelope", expected="declared", actual=transaction.type)

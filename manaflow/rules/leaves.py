@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf
+from manaflow.rules.config import Profile
 
+MAX_MOVES: Final = 22_528
+"""Of one leaf in profile `manaflow`: more than 2^24 gas (X5) can use, few enough for a proof to hold all (F2)."""
 _ZERO = ("gas", "fees", "blob_gas")
 
 
 def _equal(what: str, expected: Any, actual: Any) -> None:
     if actual != expected:
         raise Verdict(Rule.B3, what, expected=expected, actual=actual)
+
+
+def check_b3_size(profile: Profile, leaf: Leaf) -> None:
+    """B3 (`manaflow`): a leaf after genesis counts at most MAX_MOVES moves; the leaf alone shows it."""
+    moves = leaf.consumes + leaf.references
+    if profile == Profile.MANAFLOW and moves > MAX_MOVES:
+        raise Verdict(Rule.B3, "moves of one transaction", expected=f"at most {MAX_MOVES}", actual=moves)
 
 
 def check_b3_first(header: Header, leaf: Leaf) -> None:

@@ -13,15 +13,18 @@ from manaflow.rules.config import ChainConfig, Profile
 
 BLOB_TYPE: Final = 3
 """EIP-4844."""
+MAX_SIGNED_BYTES: Final = 2**17
+"""Of one envelope in profile `manaflow`, as Ethereum's own pools take them: a proof of X holds it beside all else."""
 ETHEREUM_CHAIN_IDS: Final = frozenset({1, 3, 4, 5, 42, 17000, 560048, 11155111})
 """Mainnet, Ropsten, Rinkeby, Goerli, Kovan, Holesky, Hoodi and Sepolia: a `manaflow` chain may not use them."""
 
 
 def check_s1(raw: bytes, config: ChainConfig, txid: bytes, moves: Sequence[Move]) -> tuple[EthereumTransaction, bytes]:
-    """S1: the envelope decodes strictly, is of this chain, is the leaf's, and its moves claim no signature.
+    """S1: the envelope is not too long, decodes strictly, is of this chain and its leaf, and its moves are unsigned.
 
     raw: the signed envelope; txid: its leaf's, 32 bytes. Returns the transaction and its sender (20 bytes).
     """
+    check_length(Rule.S1, raw, config.profile)
     transaction = decode_envelope(raw)
     if isinstance(transaction, DeclaredTransaction):
         raise Verdict(Rule.S1, "type of the envelope", expected="legacy or 1 to 4", actual=transaction.type)
@@ -29,6 +32,12 @@ def check_s1(raw: bytes, config: ChainConfig, txid: bytes, moves: Sequence[Move]
     check_s1_txid(transaction, txid)
     check_s1_masks(moves)
     return transaction, recover_sender(transaction)
+
+
+def check_length(rule: Rule, raw: bytes, profile: Profile) -> None:
+    """S1, S2: an envelope of profile `manaflow` has at most MAX_SIGNED_BYTES bytes."""
+    if profile == Profile.MANAFLOW and len(raw) > MAX_SIGNED_BYTES:
+        raise Verdict(rule, "length of the envelope", expected=f"at most {MAX_SIGNED_BYTES}", actual=len(raw))
 
 
 def check_s1_chain(transaction: EthereumTransaction, config: ChainConfig) -> None:

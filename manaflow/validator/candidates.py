@@ -25,7 +25,7 @@ from manaflow.moves.transactions import GAS_PER_BLOB, DeclaredTransaction
 from manaflow.moves.wire_batch import check_shape
 from manaflow.rules.bodies import check_b4, check_b5_move
 from manaflow.rules.config import ChainConfig, Profile
-from manaflow.rules.leaves import compute_fees_added
+from manaflow.rules.leaves import MAX_MOVES, check_b3_size, compute_fees_added
 from manaflow.rules.moves import value_of
 from manaflow.rules.signed import check_filled, check_signed
 from manaflow.rules.state import check_v1_intx
@@ -125,10 +125,11 @@ def _code_rows(moves: Moves) -> I64:
 
 
 def judge_apart(candidates: Candidates, config: ChainConfig, made: Mapping[bytes, bytes], seen: HashSeen) -> None:
-    """Judge each transaction by S, M, B4, B5, and V1 where a signature fixes a maker, into `verdicts`.
+    """Judge each transaction by B3's size, S, M, B4, B5, and V1 where a signature fixes a maker, into `verdicts`.
 
     made: codes that the open block holds already, by hash.
     """
+    _judge_sizes(candidates, config)
     fixed = _judge_signatures_and_moves(candidates, config)
     _judge_codes(candidates, made)
     _judge_hashes(candidates, seen)
@@ -170,12 +171,22 @@ def _worded(*rules: Callable[[], object]) -> Verdict:
     raise Failure("internal error: the kernels refuse a transaction that the plain rules accept")
 
 
+def _judge_sizes(candidates: Candidates, config: ChainConfig) -> None:
+    """B3: how many moves one transaction may have."""
+    for t in np.flatnonzero(np.diff(candidates.transactions.offsets) > MAX_MOVES).tolist():
+        if config.profile == Profile.MANAFLOW:
+            leaf = candidates.block.leaves[t]
+            candidates.verdicts[t] = _worded(partial(check_b3_size, config.profile, leaf))
+
+
 def _judge_signatures_and_moves(candidates: Candidates, config: ChainConfig) -> Fixed:
     """S1 to S4 and M1 to M6 of each. Returns the makers that declared ones fix."""
     transactions, verdicts, fixed = candidates.transactions, candidates.verdicts, dict[int, Mapping[int, bytes]]()
     broken: U32 = judge(transactions, config)
     wrong = misfits(transactions, config, broken)
     for t in np.flatnonzero(wrong | transactions.declared).tolist():
+        if verdicts[t] is not None:
+            continue
         if wrong[t]:
             verdicts[t] = _signature(candidates, config, t)
             continue

@@ -26,7 +26,17 @@ from manaflow.rules.headers import check_b2, check_b6, check_b7
 from manaflow.rules.leaves import check_b3_body, check_b3_counts
 from manaflow.rules.system import check_b8, expected_system_leaves
 from manaflow.validator.netting import SignedMakers
-from manaflow.validator.transactions import Ancestry, Transactions, check_transactions, refuse
+from manaflow.validator.totals import check_sizes, check_totals
+from manaflow.validator.transactions import (
+    Ancestry,
+    Transactions,
+    check_codes_made,
+    check_hashes_seen,
+    check_moves,
+    check_signatures,
+    judge,
+    refuse,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +54,14 @@ class Checked:
 def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, threads: int = 0) -> Checked:
     """Judge a block after genesis by B2 to B8, S1 to S4 and M1 to M6; V and X are not judged here.
 
-    Order: B2 B6 B7; counts, withdrawals, codes, B8, roots; then check_transactions. Raises Verdict at the first
-    offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0 for all.
+    Order: B2 B6 B7; counts, withdrawals, codes, sizes of leaves, B8, roots; then check_transactions. Raises Verdict at
+    the first offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0
+    for all.
     """
     check_header(block.header, block.signature, ancestry)
     code_hashes = check_counts(block)
     config, header = ancestry.config, block.header
+    check_sizes(block.leaves, config)
     check_b8(config, header, _LeafRows(block.leaves), len(block.envelopes), block.withdrawals)
     offsets = block.leaves.move_offsets()
     check_roots(block, offsets, hashing)
@@ -60,6 +72,21 @@ def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, thr
     transactions = Transactions(block, offsets, kinds, envelopes, len(opening), frozenset(code_hashes))
     makers = check_transactions(transactions, ancestry)
     return Checked(block, code_hashes, transactions, makers)
+
+
+def check_transactions(transactions: Transactions, ancestry: Ancestry) -> SignedMakers:
+    """S of all, B3's totals, M of all, B4, B5: raises the Verdict of the first offender.
+
+    Returns the makers of cells that signers have fixed: V1, where the state is known, judges them.
+    """
+    config = ancestry.config
+    broken = judge(transactions, config)
+    makers = check_signatures(transactions, config, broken)
+    check_totals(transactions, config)
+    check_moves(transactions, config, broken)
+    check_codes_made(transactions)
+    check_hashes_seen(transactions, ancestry.seen)
+    return makers
 
 
 def check_header(header: Header, signature: bytes, ancestry: Ancestry) -> None:

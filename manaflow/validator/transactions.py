@@ -1,4 +1,4 @@
-"""Rules S, B3 (totals), M1 to M6, B4 and B5 over a block's columns: the data-parallel twins of the plain functions."""
+"""Rules S, M1 to M6, B4 and B5 over a block's columns: the data-parallel twins of the plain functions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,6 @@ from manaflow.rules.bodies import HASH_WINDOW, check_b4, check_b5
 from manaflow.rules.config import ChainConfig, Fork, Profile
 from manaflow.rules.fees import blob_base_fee
 from manaflow.rules.forks import precompiles
-from manaflow.rules.leaves import (
-    check_b3_empty,
-    check_b3_first,
-    check_b3_last,
-    check_b3_pair,
-    compute_fees_added,
-)
 from manaflow.rules.moves import (
     check_fees,
     check_m1,
@@ -45,7 +38,7 @@ from manaflow.rules.moves import (
     compute_burned,
 )
 from manaflow.rules.signed import check_filled, check_signed
-from manaflow.rules.signing import BLOB_TYPE, ETHEREUM_CHAIN_IDS, check_b8_masks
+from manaflow.rules.signing import BLOB_TYPE, ETHEREUM_CHAIN_IDS, MAX_SIGNED_BYTES, check_b8_masks
 from manaflow.validator.kernels import PARALLEL
 from manaflow.validator.kernels import judging as kernels
 from manaflow.validator.netting import SignedMakers
@@ -122,21 +115,6 @@ class Transactions:
         return gas
 
 
-def check_transactions(transactions: Transactions, ancestry: Ancestry) -> SignedMakers:
-    """S of all, B3's totals, M of all, B4, B5: raises the Verdict of the first offender.
-
-    Returns the makers of cells that signers have fixed: V1, where the state is known, judges them.
-    """
-    config = ancestry.config
-    broken = judge(transactions, config)
-    makers = check_signatures(transactions, config, broken)
-    check_totals(transactions, config)
-    check_moves(transactions, config, broken)
-    check_codes_made(transactions)
-    check_hashes_seen(transactions, ancestry.seen)
-    return makers
-
-
 def refuse(transaction: int, *rules: Callable[[], object]) -> NoReturn:
     """Let the plain rules, in order, word the verdict on what a twin refuses."""
     try:
@@ -147,7 +125,7 @@ def refuse(transaction: int, *rules: Callable[[], object]) -> NoReturn:
     raise Failure(f"internal error: the kernels refuse transaction {transaction} and the plain rules accept it")
 
 
-def _first(wrong: NDArray[Any]) -> int | None:
+def first_of(wrong: NDArray[Any]) -> int | None:
     """Position of the first non-zero element."""
     at = int(np.argmax(wrong != 0)) if len(wrong) else 0
     return at if len(wrong) and wrong[at] else None
@@ -161,7 +139,7 @@ def check_signatures(transactions: Transactions, config: ChainConfig, broken: U3
     """
     leaves, declared, number = transactions.block.leaves, transactions.declared, transactions.block.header.number
     wrong = misfits(transactions, config, broken)
-    at = _first(wrong)
+    at = first_of(wrong)
     makers = _check_declared(transactions, np.flatnonzero(declared[:at]) + transactions.first_signed)
     if at is not None:
         t = at + transactions.first_signed
@@ -177,6 +155,7 @@ def misfits(transactions: Transactions, config: ChainConfig, broken: U32) -> Boo
     wrong |= (rows.protected != 0) & (rows.chain_id != np.uint64(config.chain_id))
     wrong |= (broken[signed] & kernels.S1) != 0
     if config.profile == Profile.MANAFLOW:
+        wrong |= np.fromiter(map(len, transactions.block.envelopes), np.int64, len(rows)) > MAX_SIGNED_BYTES
         wrong |= (rows.protected == 0) | (rows.type == BLOB_TYPE) | (config.chain_id in ETHEREUM_CHAIN_IDS)
     else:
         wrong |= transactions.declared
@@ -206,56 +185,6 @@ def prices(transactions: Transactions, config: ChainConfig) -> list[int]:
     else:
         result[transactions.signed] = effective_prices(rows, base_fee)
     return result
-
-
-def _integers(words: U8) -> list[int]:
-    """Rows of uint8[n, w] as big-endian integers."""
-    data, width = words.tobytes(), words.shape[1]
-    return [int.from_bytes(data[i : i + width], "big") for i in range(0, len(data), width)]
-
-
-def check_totals(transactions: Transactions, config: ChainConfig) -> None:
-    """B3: running totals start with the header's first cell and zero, grow by each leaf, and end in the header."""
-    header, leaves = transactions.block.header, transactions.block.leaves
-    if not len(leaves):
-        check_b3_empty(header)
-        return
-    check_b3_first(header, leaves[0])
-    blob_gas = transactions.blob_gas
-    fees = _fees_added(transactions, config)
-    wrong = _is_off(leaves.first_cell, leaves.consumes.astype(np.uint64))
-    wrong |= _is_off(leaves.gas, leaves.gas_used) | _is_off(leaves.blob_gas, blob_gas)
-    if config.profile == Profile.ETHEREUM:
-        wrong |= (leaves.fees[1:] != leaves.fees[:-1]).any(axis=1)
-    else:
-        totals = _integers(leaves.fees)
-        steps = zip(totals, fees, totals[1:], strict=False)
-        wrong |= np.array([before + added != after for before, added, after in steps], np.bool_)
-    at = _first(wrong)
-    if at is not None:
-        leaf, after, fee, blob = leaves[at], leaves[at + 1], fees[at], int(blob_gas[at])
-        refuse(at, lambda: check_b3_pair(leaf, after, fee, blob))
-    try:
-        check_b3_last(header, leaves[len(leaves) - 1], fees[-1], int(blob_gas[-1]))
-    except Verdict as verdict:
-        raise verdict.at(len(leaves) - 1) from None
-
-
-def _fees_added(transactions: Transactions, config: ChainConfig) -> list[int]:
-    """Wei that each transaction adds to the block's fees; 0 in profile `ethereum` and for system transactions."""
-    fees = [0] * len(transactions)
-    if config.profile == Profile.MANAFLOW:
-        base_fee, gas = transactions.block.header.base_fee, transactions.block.leaves.gas_used.tolist()
-        price = prices(transactions, config)
-        for t in range(transactions.signed.start, transactions.signed.stop):
-            fees[t] = compute_fees_added(price[t], base_fee, gas[t])
-    return fees
-
-
-def _is_off(totals: U64, added: U64) -> Bools:
-    """bool[t - 1]: the next total is not this one plus what is added, over unbounded integers."""
-    off: Bools = (totals[1:] < totals[:-1]) | (totals[1:] - totals[:-1] != added[:-1])
-    return off
 
 
 def _blob_fee(header: Header, config: ChainConfig) -> int:
@@ -313,7 +242,7 @@ def _burned(transactions: Transactions, config: ChainConfig) -> U64:
 
 def check_moves(transactions: Transactions, config: ChainConfig, broken: U32) -> None:
     """M1 to M6 (and B8's masks of system transactions): the first transaction that breaks one, by its first rule."""
-    first = _first(broken)
+    first = first_of(broken)
     suspects = {t for t, kind in transactions.kinds.items() if kind in CREDITING}
     if first is not None:
         suspects.add(first)
@@ -385,7 +314,7 @@ def check_hashes_seen(transactions: Transactions, seen: Callable[[int], bytes | 
     for k, block_hash in shown.items():
         known[k - start], hashes[k - start] = True, np.frombuffer(block_hash, np.uint8)
     wrong |= ~known[at] | (hashes[at] != moves.prev[rows]).any(axis=1)
-    first = _first(wrong)
+    first = first_of(wrong)
     if first is not None:
         t = _transaction_of(transactions, int(rows[first]))
         of_t = transactions.moves(t)

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves import wire_file
+from manaflow.moves import wire, wire_file
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Leaves, Moves
 from manaflow.moves.hashing import PYTHON
 from manaflow.moves.wire import (
     FRAMES,
+    MAX_STRING_BYTES,
     GenesisFile,
     Limits,
     decode_block,
@@ -401,6 +402,19 @@ def test_invalid_block_that_has_no_form() -> None:
 
 
 GENESIS = GenesisFile(b"config", tuple((n, bytes([n]) * 32) for n in range(1, 257) if n < 256), SMALL)
+
+
+@pytest.mark.parametrize("name", ["envelopes", "codes"])
+def test_no_body_holds_a_longer_string_than_a_proof_can_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = replace(honest_block(1, 2, 3), **{name: (bytes(MAX_STRING_BYTES),)})
+    assert getattr(decode_block(encode_block(longest)), name) == (bytes(MAX_STRING_BYTES),)
+    longer = replace(longest, **{name: (b"", bytes(MAX_STRING_BYTES + 1))})
+    with pytest.raises(Verdict, match=f"bytes of one of the {name}"):
+        encode_block(longer)
+    monkeypatch.setattr(wire, "MAX_STRING_BYTES", 2**21)
+    data = encode_block(longer)
+    monkeypatch.undo()
+    assert f"bytes of one of the {name}" in refusal(data)
 
 
 def test_genesis_file_comes_back_exactly() -> None:

@@ -11,6 +11,8 @@ from manaflow.moves.block import Block
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mark, Mask, Move
 from manaflow.moves.transactions import DeclaredTransaction, Flag, NamedMove
+from manaflow.rules.leaves import MAX_MOVES
+from manaflow.rules.signing import MAX_SIGNED_BYTES
 from tests.catalogue.case import virgin
 from tests.catalogue.dishonest import Draft, Transaction, sealed
 from tests.declared import declared_items, encode_declared_items, masked
@@ -153,6 +155,7 @@ for _k in range(4):
     _register(f"signed_move.place.{_k}", _sign_form(_other_word("addr", "slot")))
     _register(f"signed_move.values.{_k}", _sign_form(_other_word("prev", "next")))
     _register(f"signed_move.mask.{_k}", _sign_form(_other_mask))
+_register("signed_length.too_long", _sign_field("data", lambda data, rng: data + rng.randbytes(MAX_SIGNED_BYTES)))
 _register("signed_moves.delete", _delete_form)
 _register("signed_moves.duplicate", _duplicate_form)
 _register("signed_moves.guard", _demand_guard)
@@ -210,6 +213,13 @@ def _another_cell(draft: Draft, rng: random.Random) -> None:
     transaction.change(k, number=rng.randrange(1, draft.header.first_cell))
 
 
+def _crowd(draft: Draft, rng: random.Random) -> None:
+    """More moves than one transaction may have, a system one perhaps."""
+    transaction, addr = rng.choice(draft.transactions), rng.randbytes(20)
+    missing = MAX_MOVES + 1 + rng.randrange(9) - len(transaction.moves)
+    transaction.add(*(virgin(Mark.STORAGE, addr, i.to_bytes(32, "big")) for i in range(missing)))
+
+
 def _fail(draft: Draft, rng: random.Random) -> None:
     i, _ = rng.choice(_declared(draft))
     transaction = draft[draft.signed[i]]
@@ -250,5 +260,6 @@ _register("filled.guard.drop", _drop_guard)
 _register("filled.guard.set", _set_guard)
 _register("filled.guard.another_cell", _another_cell)
 _register("filled.moves.open", _open_move)
+_register("filled.size.too_many", _crowd)
 _register("filled.status.other", _fail)
 _register("declared_envelope.addr_of_zeros", _edit_items(lambda items, rng: items.update(to=ZERO20)))

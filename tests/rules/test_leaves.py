@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from manaflow.errors import Rule
+from manaflow.rules.config import Profile
 from manaflow.rules.leaves import (
+    MAX_MOVES,
     check_b3_cells,
     check_b3_counts,
     check_b3_empty,
@@ -14,6 +16,7 @@ from manaflow.rules.leaves import (
     check_b3_last,
     check_b3_moves,
     check_b3_pair,
+    check_b3_size,
     compute_fees_added,
 )
 from tests.rules.build import header_pair, leaf, refused
@@ -75,6 +78,17 @@ def test_invalid_b3_cells_and_counts() -> None:
 def test_invalid_b3_empty(name: str) -> None:
     empty = replace(HEADER, cells=0, gas_used=0, fees=0, blob_gas_used=0)
     refused(Rule.B3, check_b3_empty, replace(empty, **{name: 1}), what=name.replace("_", " "))
+
+
+@pytest.mark.parametrize("consumes", [0, 1, MAX_MOVES, MAX_MOVES + 1])
+def test_b3_size(consumes: int) -> None:
+    fitting = leaf(consumes=consumes, references=max(0, MAX_MOVES - consumes))
+    if consumes <= MAX_MOVES:
+        check_b3_size(Profile.MANAFLOW, fitting)
+    crowded = leaf(consumes=consumes, references=max(0, MAX_MOVES - consumes) + (consumes <= MAX_MOVES))
+    verdict = refused(Rule.B3, check_b3_size, Profile.MANAFLOW, crowded, what="moves of one transaction")
+    assert verdict.actual == MAX_MOVES + 1
+    check_b3_size(Profile.ETHEREUM, crowded)
 
 
 def test_fees_added() -> None:

@@ -11,7 +11,14 @@ from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mark, Mask
 from manaflow.rules.config import Profile
-from manaflow.rules.signing import check_b8_masks, check_s1, check_s1_chain, check_s1_masks
+from manaflow.rules.signing import (
+    MAX_SIGNED_BYTES,
+    check_b8_masks,
+    check_length,
+    check_s1,
+    check_s1_chain,
+    check_s1_masks,
+)
 from tests.chain import CHAIN_ID, address_of, chain_config, key_of
 from tests.declared import declared_envelope
 from tests.rules.build import B, consume, reference, refused, word
@@ -83,3 +90,13 @@ def test_invalid_s1_declared() -> None:
     verdict = refused(Rule.S1, check_s1, raw, MANAFLOW, keccak256(raw), [], what="type of the envelope")
     assert verdict.actual == 0x4D
     refused(Rule.S2, check_s1, raw[:-1], MANAFLOW, keccak256(raw), [])
+
+
+def test_the_length_that_an_envelope_may_have() -> None:
+    for rule in (Rule.S1, Rule.S2):
+        check_length(rule, bytes(MAX_SIGNED_BYTES), Profile.MANAFLOW)
+        check_length(rule, bytes(MAX_SIGNED_BYTES + 1), Profile.ETHEREUM)
+        refused(rule, check_length, rule, bytes(MAX_SIGNED_BYTES + 1), Profile.MANAFLOW, what="length of the envelope")
+    raw = b"\x02" + bytes(MAX_SIGNED_BYTES)
+    for config, what in ((MANAFLOW, "length of the envelope"), (CONFIG, "does not decode")):
+        refused(Rule.S1, check_s1, raw, config, keccak256(raw), [], what=what)

@@ -12,8 +12,12 @@ import pytest
 
 from manaflow.errors import Rule
 from manaflow.moves.batch import Batch
+from manaflow.moves.columns import Moves
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
+from manaflow.rules.leaves import MAX_MOVES
+from manaflow.rules.signing import MAX_SIGNED_BYTES
+from tests.catalogue.case import virgin
 from tests.chain import word
 from tests.manaflow_chain import BASE_FEE
 from tests.validator.admitting import (
@@ -88,6 +92,18 @@ class Made:
             self.batch, references=references, moves=type(self.batch.moves)(*columns), intx=self.batch.intx[keep]
         )
 
+    def crowded(self) -> Batch:
+        """One move more than a transaction may have, all of them references; and an envelope that is none."""
+        count, stop = one(self.batch, WRONG)[1] - one(self.batch, WRONG)[0], one(self.batch, WRONG)[1]
+        extra = MAX_MOVES + 1 - count
+        moves = [virgin(Mark.STORAGE, b"\x79" * 20, word(i)) for i in range(extra)]
+        made, references = Moves.of(moves), self.batch.references.copy()
+        references[WRONG] += extra
+        columns = [np.insert(getattr(self.batch.moves, n), stop, getattr(made, n), axis=0) for n in MOVES]
+        intx = np.insert(self.batch.intx, stop, np.zeros((extra, 32), np.uint8), axis=0)
+        grown = replace(self.batch, references=references, moves=type(self.batch.moves)(*columns), intx=intx)
+        return replace(grown, envelopes=(grown.envelopes[0], b"\x02", *grown.envelopes[2:]))
+
     def signed(self, **changes: Any) -> Batch:
         """Another transaction of the same sender in its place, with the moves as they are."""
         self.stage.signers.nonces[1] = 0
@@ -126,6 +142,9 @@ CASES: tuple[Case, ...] = (
         references=m.batch.references[WRONG] - 1)),
     ("ether from nothing", Rule.M6, lambda m: m.change(
         m.row(Mark.BALANCE, m.me), next=m.batch.moves.prev[m.row(Mark.BALANCE, m.me)].tobytes()[:31] + b"\x01")),
+    ("an envelope that is too long", Rule.S1, lambda m: m.envelope(
+        m.stage.call(1, TOKEN, bytes(MAX_SIGNED_BYTES)))),
+    ("more moves than one may have", Rule.B3, lambda m: m.crowded()),
     ("another maker", Rule.V1, lambda m: m.change(m.token(), intx=b"\x09" * 32)),
     ("another value", Rule.V1, lambda m: m.change(m.token(), prev=word(7))),
     ("no code that anybody knows", Rule.V1, lambda m: m.change(

@@ -43,12 +43,12 @@ from manaflow.rules.moves import (
 from manaflow.rules.signed import check_signed
 from manaflow.rules.signing import check_b8_masks
 from manaflow.rules.system import EMPTY_LOGS_HASH
-from manaflow.validator import transactions as twins
-from manaflow.validator.checks import check_block
+from manaflow.validator import checks as twins
+from manaflow.validator.checks import check_block, check_transactions
 from manaflow.validator.conflicts import signed_makers
 from manaflow.validator.execution import kinds_of
 from manaflow.validator.kernels import judging as kernels
-from manaflow.validator.transactions import Ancestry, Transactions, check_transactions
+from manaflow.validator.transactions import Ancestry, Transactions
 from tests.chain import CHAIN_ID, PRODUCER, Chain, Transfer, chain_config, word
 from tests.conftest import is_nightly
 from tests.declared_chain import sealed_chain
