@@ -31,6 +31,7 @@ __all__ = [
     "keccak256_many",
     "moves_roots",
     "recover_authorities",
+    "senders_recovered",
     "tree_root",
 ]
 
@@ -152,13 +153,15 @@ def execute_block(
     codes: Codes,
     order: _Counts | None = None,
     threads: int = 0,
+    logs: list[bytes] | None = None,
 ) -> bytes:
     """Execute each leaf of a block alone and compare it with what it declares, in parallel, the GIL released.
 
     Rows offsets[i] to offsets[i + 1] of the first six columns are the moves of leaf i. `envelopes` has one entry per
     leaf; a leaf whose entry is empty executes (to, data) of `system`, or nothing. `order` names the leaves to execute;
     `threads`: 0 for all. One byte per leaf: 0, the number of the first rule that it breaks (X0 to X5; S1, S2, M1, M4
-    for what is no input at all), or NOT_EXECUTED. Raises Failure if a code is missing, Unsupported for what the rules
+    for what is no input at all), or NOT_EXECUTED. `logs` is given the RLP of the logs of each leaf, empty for one that
+    has no execution or breaks a rule. Raises Failure if a code is missing, Unsupported for what the rules
     cannot hold, ValueError if lengths do not fit.
     """
 
@@ -386,7 +389,13 @@ def decode_envelope(raw: bytes) -> tuple[object, ...] | None:
     """
 
 def decode_envelopes(envelopes: list[bytes], threads: int) -> dict[str, bytes]:
-    """The columns of manaflow.evm.envelopes.EnvelopeColumns by name; `threads`: 0 for all."""
+    """The columns of manaflow.evm.envelopes.EnvelopeColumns by name; `threads`: 0 for all.
+
+    A sender that was recovered lately is not recovered again: it is remembered by txid, which is hashed each time.
+    """
+
+def senders_recovered() -> int:
+    """How many senders of envelopes this process has recovered."""
 
 def recover_authorities(raw: bytes) -> list[bytes | None] | None:
     """The authority of each EIP-7702 tuple, None for one that does not verify; None for all if S1 or S2 refuses."""

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 use rayon::prelude::*;
 use revm::primitives::{Address, U256};
 
@@ -14,7 +14,7 @@ use crate::environment::{Environment, Setting};
 use crate::execute::run_guarded;
 use crate::faults::{Fault, misfit};
 use crate::machine::Machine;
-use crate::outcome::{NO_LOGS_HASH, hash_logs};
+use crate::outcome::{NO_LOGS_HASH, encode_logs, hash_encoded};
 use crate::rules;
 use crate::transaction::{Step, Totals, prepare_envelope};
 use crate::uses::Ran;
@@ -38,6 +38,20 @@ struct Block<'a> {
     logs_hashes: &'a [u8],
     gas_before: &'a [u64],
     blob_gas_before: &'a [u64],
+    keep_logs: bool,
+}
+
+/// The number of the first rule that a leaf breaks, or 0; and the RLP of its logs, if they are kept.
+#[derive(Default)]
+struct Judged {
+    rule: u8,
+    logs: Vec<u8>,
+}
+
+impl Judged {
+    fn broken(rule: u8) -> Self {
+        Self { rule, logs: Vec::new() }
+    }
 }
 
 impl Block<'_> {
@@ -60,12 +74,12 @@ impl Block<'_> {
             && self.system.keys().all(|leaf| *leaf < leaves)
     }
 
-    /// 0, or the number of the first rule that leaf `leaf` breaks. A leaf without envelope and call has no execution.
-    fn check(&self, machine: &mut Machine, leaf: usize) -> Result<u8, Fault> {
+    /// What leaf `leaf` breaks. A leaf without envelope and call has no execution.
+    fn check(&self, machine: &mut Machine, leaf: usize) -> Result<Judged, Fault> {
         match self.execute(machine, leaf) {
             Ok(Some(ran)) => Ok(self.judge(leaf, &ran)),
-            Ok(None) => Ok(0),
-            Err(fault) => fault.rule().ok_or(fault),
+            Ok(None) => Ok(Judged::default()),
+            Err(fault) => fault.rule().map(Judged::broken).ok_or(fault),
         }
     }
 
@@ -87,7 +101,13 @@ impl Block<'_> {
     }
 
     /// X2, X3, X4 in this order; X1 has stopped the execution already. What was not used is as it was.
-    fn judge(&self, leaf: usize, ran: &Ran) -> u8 {
+    fn judge(&self, leaf: usize, ran: &Ran) -> Judged {
+        let logs = encode_logs(&ran.logs);
+        let rule = self.rule_broken(leaf, ran, &logs);
+        Judged { rule, logs: if self.keep_logs && rule == 0 { logs } else { Vec::new() } }
+    }
+
+    fn rule_broken(&self, leaf: usize, ran: &Ran, logs: &[u8]) -> u8 {
         let start = self.offsets[leaf] as usize;
         let mut undue = false;
         for (row, (location, prev)) in (start..).zip(self.moves(leaf).iter()) {
@@ -99,18 +119,18 @@ impl Block<'_> {
             }
             undue |= found.is_err() && self.masks[row] & (GUARD | REFERENCE) != GUARD | REFERENCE;
         }
-        if !self.outcome_is(leaf, ran) {
+        if !self.outcome_is(leaf, ran, logs) {
             return rules::X3;
         }
         if undue { rules::X4 } else { 0 }
     }
 
     /// The leaf of a system call says success, no gas and no logs, whatever the call did.
-    fn outcome_is(&self, leaf: usize, ran: &Ran) -> bool {
+    fn outcome_is(&self, leaf: usize, ran: &Ran, logs: &[u8]) -> bool {
         let (status, gas_used, logs_hash) = if self.system.contains_key(&leaf) {
             (1, 0, NO_LOGS_HASH)
         } else {
-            (u8::from(ran.success), ran.gas_used, hash_logs(&ran.logs))
+            (u8::from(ran.success), ran.gas_used, hash_encoded(logs))
         };
         self.statuses[leaf] == status
             && self.gas_used[leaf] == gas_used
@@ -125,9 +145,9 @@ fn pool_of(threads: usize) -> Result<rayon::ThreadPool, (usize, Fault)> {
 }
 
 /// Check the leaves of `order` in parallel; the fault of the first leaf that has one.
-fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) -> Result<Vec<u8>, (usize, Fault)> {
+fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) -> Result<Vec<Judged>, (usize, Fault)> {
     let machine = || Machine::new(block.setting, World::isolated(codes.0.clone()));
-    let verdicts: Vec<(usize, Result<u8, Fault>)> = if threads == 1 {
+    let verdicts: Vec<(usize, Result<Judged, Fault>)> = if threads == 1 {
         let mut machine = machine();
         order.iter().map(|leaf| (*leaf, block.check(&mut machine, *leaf))).collect()
     } else {
@@ -135,11 +155,11 @@ fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) 
         let check_in_parallel = || order.par_iter().map_init(machine, check).collect();
         if threads == 0 { check_in_parallel() } else { pool_of(threads)?.install(check_in_parallel) }
     };
-    let mut results = vec![NOT_EXECUTED; block.envelopes.len()];
+    let mut results: Vec<Judged> = block.envelopes.iter().map(|_| Judged::broken(NOT_EXECUTED)).collect();
     let mut failed: Option<(usize, Fault)> = None;
     for (leaf, verdict) in verdicts {
         match verdict {
-            Ok(rule) => results[leaf] = rule,
+            Ok(judged) => results[leaf] = judged,
             Err(fault) if failed.as_ref().is_none_or(|(first, _)| leaf < *first) => failed = Some((leaf, fault)),
             Err(_) => {}
         }
@@ -147,10 +167,10 @@ fn check_all(block: &Block<'_>, codes: &Codes, order: &[usize], threads: usize) 
     failed.map_or(Ok(results), Err)
 }
 
-/// Execute each leaf of a block alone and compare it with what it declares.
+/// Execute each leaf of a block alone and compare it with what it declares. `logs` is given the RLP of each one's logs.
 #[pyfunction]
 #[pyo3(signature = (environment, marks, addrs, slots, prevs, nexts, masks, offsets, envelopes, system, senders,
-    statuses, gas_used, logs_hashes, gas_before, blob_gas_before, codes, order=None, threads=0))]
+    statuses, gas_used, logs_hashes, gas_before, blob_gas_before, codes, order=None, threads=0, logs=None))]
 #[allow(clippy::too_many_arguments)] // columns by name in Python
 pub fn execute_block<'py>(
     py: Python<'py>,
@@ -173,6 +193,7 @@ pub fn execute_block<'py>(
     codes: &Codes,
     order: Option<Counts>,
     threads: usize,
+    logs: Option<Bound<'py, PyList>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let rows = Rows::new(&marks, &addrs, &slots, &prevs).ok_or_else(|| misfit("columns of different lengths"))?;
     let block = Block {
@@ -189,6 +210,7 @@ pub fn execute_block<'py>(
         logs_hashes: &logs_hashes,
         gas_before: &gas_before.0,
         blob_gas_before: &blob_gas_before.0,
+        keep_logs: logs.is_some(),
     };
     if !block.fits() {
         return Err(misfit("columns of different lengths"));
@@ -196,7 +218,10 @@ pub fn execute_block<'py>(
     let order = leaves_in_order(order, envelopes.len())?;
     let results = py.detach(|| check_all(&block, codes, &order, threads));
     let results = results.map_err(|(leaf, fault)| fault.raise(py, Some(leaf)))?;
-    Ok(PyBytes::new(py, &results))
+    if let Some(logs) = logs {
+        results.iter().try_for_each(|judged| logs.append(PyBytes::new(py, &judged.logs)))?;
+    }
+    Ok(PyBytes::new(py, &results.iter().map(|judged| judged.rule).collect::<Vec<u8>>()))
 }
 
 fn leaves_in_order(order: Option<Counts>, leaves: usize) -> PyResult<Vec<usize>> {

@@ -29,6 +29,7 @@ mod precompiles;
 mod record;
 mod recover;
 pub mod rules;
+mod senders;
 mod source;
 mod transaction;
 mod uses;

@@ -25,12 +25,7 @@ pub fn encode_logs(logs: &[Log]) -> Vec<u8> {
     out
 }
 
-/// keccak-256 of [`encode_logs`].
-pub fn hash_logs(logs: &[Log]) -> B256 {
-    if logs.is_empty() { NO_LOGS_HASH } else { keccak256(encode_logs(logs)) }
-}
-
-/// keccak-256 of logs that are encoded already.
+/// keccak-256 of what [`encode_logs`] gives.
 pub fn hash_encoded(encoded: &[u8]) -> B256 {
     if encoded == NO_LOGS { NO_LOGS_HASH } else { keccak256(encoded) }
 }

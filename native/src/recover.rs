@@ -13,6 +13,7 @@ use secp256k1::{Message, Secp256k1, VerifyOnly};
 use crate::declared::Declared;
 use crate::envelope::{Envelope, rule_of};
 use crate::hashing::chunk_length;
+use crate::senders::{recovered, sender_of};
 
 /// n of secp256k1.
 const CURVE_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
@@ -47,7 +48,14 @@ pub fn recover_authority(signed: &SignedAuthorization) -> Option<Address> {
 
 /// Adds this module's functions to `manaflow._native`.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_function(wrap_pyfunction!(decode_envelopes, m)?)
+    m.add_function(wrap_pyfunction!(decode_envelopes, m)?)?;
+    m.add_function(wrap_pyfunction!(senders_recovered, m)?)
+}
+
+/// How many senders of envelopes this process has recovered: one is remembered for a while (senders.rs).
+#[pyfunction]
+fn senders_recovered() -> u64 {
+    recovered()
 }
 
 /// Decodes envelopes and recovers their senders: the columns of EnvelopeColumns in manaflow/evm/envelopes.py, as bytes.
@@ -92,8 +100,8 @@ struct Row {
 impl Row {
     fn of(raw: &[u8]) -> Option<Self> {
         let envelope = Envelope::decode(raw).ok()?;
-        let sender = recover_address(&envelope.signing_hash(), envelope.y_parity, envelope.r, envelope.s)?;
-        Some(Self { envelope, sender, txid: keccak256(raw) })
+        let (sender, txid) = sender_of(raw, &envelope)?;
+        Some(Self { envelope, sender, txid })
     }
 
     /// What a declared envelope says, or `otherwise`.
