@@ -5,6 +5,7 @@ A bounded memory beside the index: what it does not hold, nobody is told. Blocks
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -74,11 +75,9 @@ class RecentBlock:
         if t is None:
             return None
         leaves = self.block.leaves
-        first, start = int(leaves.first_cell[t]), int(self._offsets[t])
-        for k in range(int(leaves.consumes[t])):
-            if self._key(start + k) == location:
-                return first + k
-        return None
+        first, start, count = int(leaves.first_cell[t]), int(self._offsets[t]), int(leaves.consumes[t])
+        k = bisect_left(range(start, start + count), location, key=self._key)  # sorted, by M5
+        return first + k if k < count and self._key(start + k) == location else None
 
     def consumer(self, number: int) -> bytes | None:
         """Txid of the transaction of this block that consumed a cell."""
