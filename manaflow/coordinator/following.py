@@ -138,7 +138,8 @@ class Follower:
         """What BLOCKHASH answers in the block of this header, which builds on the tip: hashes by number."""
         first = max(header.number - HASH_WINDOW, 0)
         known = self._hashes = {number: found for number, found in self._hashes.items() if number >= first}
-        known[header.number - 1] = header.seen_parent_hash
+        if header.number:
+            known[header.number - 1] = header.seen_parent_hash
         ancestors = dict(self._chain.ancestors)
         for number in range(header.number - 2, first - 1, -1):
             if number in known:

@@ -92,6 +92,13 @@ def test_money(probe: Probe) -> None:
     assert both.message == "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"
 
 
+def test_a_call_on_genesis(tmp_path: Path) -> None:
+    with Live(tmp_path) as node:
+        for block in ("latest", "pending"):
+            assert node.call("eth_call", {"to": NOBODY}, block) == "0x"
+            assert node.call("eth_estimateGas", {"to": NOBODY}, block) == hex(21_000)
+
+
 def test_state_overrides(probe: Probe) -> None:
     call = probe.node.call
     request = probe.request("value()")
