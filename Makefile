@@ -60,7 +60,7 @@ fuzz: install .venv/.fuzz ## every decoder on hostile input, FUZZ_SECONDS (60) e
 	        -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1; \
 	done
 
-clients: tests/clients/node_modules/.lock ## set up other people's clients (ethers), which tests compare ours with
+clients: tests/clients/node_modules/.lock ## set up other people's clients (ethers, viem), which tests run
 
 eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
 

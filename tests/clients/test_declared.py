@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 from manaflow.moves.declared import ACCESS_TYPE, MOVE_TYPE, TRANSACTION_TYPE
+from tests.clients.running import run_node
 from tests.conftest import ROOT
 
-CLIENTS = ROOT / "tests" / "clients"
 VECTORS = ROOT / "tests" / "vectors" / "declared"
-SECONDS = 120
-
-
-def run_node(script: str, *arguments: str) -> list[str]:
-    """The lines that a script of this folder prints. A missing node or package fails the test, it does not skip it."""
-    node = shutil.which("node")
-    assert node is not None, "node 20 or newer must be on the path: https://nodejs.org"
-    assert (CLIENTS / "node_modules" / "ethers").is_dir(), "the clients are not installed: run `make clients`"
-    done = subprocess.run(
-        [node, str(CLIENTS / script), *arguments], capture_output=True, text=True, timeout=SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_ethers_signs_the_same() -> None:
     expected = json.loads((VECTORS / "valid.json").read_text())
-    signed = [json.loads(line) for line in run_node("declared.mjs", str(VECTORS))]
+    signed = [json.loads(line) for line in run_node("ethers", "declared.mjs", str(VECTORS))]
     assert len(signed) == len(expected) > 0
     for one, theirs in zip(expected, signed, strict=True):
         signature = one["signature"]
