@@ -11,7 +11,7 @@ machine over the validator: no sockets, clocks or threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
-from manaflow.moves.batch import Batch, Reply
+from manaflow.moves.batch import Batch, Reply, full
 from manaflow.moves.columns import I64, U8, U64, Moves
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location
@@ -34,6 +34,10 @@ from manaflow.validator.store import Table
 from manaflow.validator.validator import Validator
 
 _BOUNDS: Final = Bounds()
+SLICE: Final = 2
+"""Blocks' gas (by gas limits) that are executed at once, before anything of them is admitted."""
+MOST_WASTED: Final = 4
+"""Blocks' gas (by gas limits) that one batch may have executed and not admitted; SLICE more at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +61,10 @@ class _Judged:
     candidates: Candidates
     rows: Rows
     needs: list[Need]
-    executed: Mapping[int, Verdict | None]
-    """Verdicts of X, of those that were executed."""
+    sound: list[int]
+    """Those that fulfil S, M, B, and V of sealed cells."""
+    executed: dict[int, Verdict | None]
+    """Verdicts of X, of those that were executed so far."""
 
 
 class OpenBlock:
@@ -186,34 +192,85 @@ class OpenBlock:
         return [verdict and verdict.at(t) for t, verdict in enumerate(verdicts)]
 
     def _judge(self, candidates: Candidates) -> _Judged:
-        """S, M, B, V of sealed cells, and X of those that fulfil all these."""
+        """S, M, B, and V of sealed cells."""
         validator = self._validator
         judge_apart(candidates, self._config, self.codes, validator.hash_seen)
         batch, index = candidates.batch, validator.index
         rows = locate(batch, index, self._overlay.txids, self._recent)
         with validator.store.read() as txn:
             check_sealed(txn, index, batch, rows, self._recent)
-
-            def code_of(code_hash: bytes) -> bytes | None:
-                code = self.codes.get(code_hash, candidates.codes.get(code_hash))
-                return txn.get(Table.CODES, code_hash) if code is None else code
-
-            broken = {int(t) for t in candidates.transactions_of(np.flatnonzero(np.array(rows.broken, np.uint8)))}
-            sound = [t for t, verdict in enumerate(candidates.verdicts) if verdict is None and t not in broken]
-            executed = self._execution.run(candidates, sound, code_of)
-        return _Judged(candidates, rows, candidates.needs(self._config), executed)
+        broken = {int(t) for t in candidates.transactions_of(np.flatnonzero(np.array(rows.broken, np.uint8)))}
+        sound = [t for t, verdict in enumerate(candidates.verdicts) if verdict is None and t not in broken]
+        return _Judged(candidates, rows, candidates.needs(self._config), sound, {})
 
     def _admit_in_order(self, judged: _Judged) -> list[Verdict | None]:
-        """V of the open block, X and the block's room, one transaction after another; takes in those that pass."""
-        candidates, rows = judged.candidates, judged.rows
-        verdicts = list(candidates.verdicts)
-        for t in range(len(verdicts)):
+        """V of the open block, X and the block's room, one transaction after another; takes in those that pass.
+
+        Slice by slice, so that what is executed for nothing is bounded: beyond MOST_WASTED blocks' gas of a batch,
+        whatever else would have to be executed is refused.
+        """
+        verdicts, wasted, start = list(judged.candidates.verdicts), 0, 0
+        most = MOST_WASTED * self.header.gas_limit
+        for slice_ in self._slices(judged):
+            stop = slice_[-1] + 1
+            todo = [t for t in slice_ if start == 0 or not self._is_hopeless(judged, t)]
+            if wasted > most:
+                refusal = full(Rule.X0, "gas that a batch may waste", f"at most {most}", wasted)
+                judged.executed.update(dict.fromkeys(todo, refusal))
+            else:
+                self._execute(judged, todo)
+                wasted += sum(self._gas_at_most(judged, t) for t in todo)
+            admitted = self._admit_slice(judged, verdicts, start, stop)
+            wasted -= sum(self._gas_at_most(judged, t) for t in admitted)
+            start = stop
+        self._admit_slice(judged, verdicts, start, len(verdicts))
+        return verdicts
+
+    def _admit_slice(self, judged: _Judged, verdicts: list[Verdict | None], start: int, stop: int) -> list[int]:
+        """Transactions start to stop, of which every sound one is executed. Returns those that are admitted."""
+        admitted = []
+        for t in range(start, stop):
             verdict = verdicts[t] or self._refusal(judged, t)
             if verdict is not None:
                 verdicts[t] = verdict.at(t)
             else:
-                self._take(candidates, rows, t, judged.needs[t])
-        return verdicts
+                self._take(judged.candidates, judged.rows, t, judged.needs[t])
+                admitted.append(t)
+        return admitted
+
+    def _slices(self, judged: _Judged) -> Iterator[list[int]]:
+        """The transactions to execute, in slices of about SLICE blocks' gas."""
+        part, gas = list[int](), 0
+        for t in judged.sound:
+            part.append(t)
+            gas += self._gas_at_most(judged, t)
+            if gas >= SLICE * self.header.gas_limit:
+                yield part
+                part, gas = [], 0
+        if part:
+            yield part
+
+    def _gas_at_most(self, judged: _Judged, t: int) -> int:
+        """What executing a transaction may cost; one with a higher limit than the block's is refused without."""
+        return min(judged.needs[t].gas_limit, self.header.gas_limit)
+
+    def _is_hopeless(self, judged: _Judged, t: int) -> bool:
+        """True if a transaction has lost a race to one that is in the block: it need not be executed."""
+        candidates = judged.candidates
+        start, stop = candidates.offsets[t], candidates.offsets[t + 1]
+        broken = self._overlay.check(judged.rows, start, candidates.splits[t], stop)
+        return candidates.txids[t] in self._overlay.txids or (broken is not None and broken.rule is not Rule.V1)
+
+    def _execute(self, judged: _Judged, which: Sequence[int]) -> None:
+        """X of some transactions."""
+        codes = judged.candidates.codes
+        with self._validator.store.read() as txn:
+
+            def code_of(code_hash: bytes) -> bytes | None:
+                code = self.codes.get(code_hash, codes.get(code_hash))
+                return txn.get(Table.CODES, code_hash) if code is None else code
+
+            judged.executed.update(self._execution.run(judged.candidates, which, code_of))
 
     def _refusal(self, judged: _Judged, t: int) -> Verdict | None:
         """V, X and the block's room for one transaction that fulfils S, M and B."""
@@ -293,7 +350,7 @@ class OpenBlock:
         rows, needs = Rows.of(batch.moves, batch.intx, batch.moves.number.tolist()), candidates.needs(self._config)
         for t, need in enumerate(needs):
             self._take(candidates, rows, t, need)
-        self._parts.append(_part_of(_Judged(candidates, rows, needs, {}), range(len(batch)), batch.codes))
+        self._parts.append(_part_of(_Judged(candidates, rows, needs, [], {}), range(len(batch)), batch.codes))
 
 
 def _with_codes(need: Need, codes: Mapping[bytes, bytes]) -> Need:
