@@ -22,7 +22,8 @@ from manaflow.moves import trees
 from manaflow.moves.block import Block
 from manaflow.moves.hashing import keccak256
 from manaflow.rules.bodies import most_code_bytes
-from manaflow.rules.config import ChainConfig
+from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.leaves import MAX_MOVES
 
 
 def prove_no_leaves(block: Block, config: ChainConfig) -> Proof:
@@ -57,6 +58,14 @@ def prove_leaf_size(block: Block, config: ChainConfig, transaction: int) -> Proo
     return proof_of(Rule.B3, block, config, LeavesEvidence(_leaf(block, transaction), None, b""))
 
 
+def first_oversized_leaf(block: Block, config: ChainConfig) -> int | None:
+    """The first transaction whose leaf counts more moves than one may have."""
+    if config.profile != Profile.MANAFLOW:
+        return None
+    counted = zip(block.leaves.consumes.tolist(), block.leaves.references.tolist(), strict=True)
+    return next((t for t, (consumes, references) in enumerate(counted) if consumes + references > MAX_MOVES), None)
+
+
 def first_wrong_tree(block: Block, last: int) -> tuple[int, int, int | None] | None:
     """The first transaction up to `last` whose moves root is not that of the moves that its leaf counts.
 
@@ -82,6 +91,11 @@ def _count_with_root(block: Block, start: int, root: bytes) -> int | None:
         if frontier.root() == root:
             return frontier.count
     return None
+
+
+def prove_code_number(block: Block, config: ChainConfig) -> Proof:
+    """B4: the header counts more codes than a body may have."""
+    return proof_of(Rule.B4, block, config, CodesEvidence(None, None, None))
 
 
 def prove_code_size(block: Block, config: ChainConfig) -> Proof:

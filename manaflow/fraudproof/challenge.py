@@ -25,10 +25,9 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import Mark
-from manaflow.rules.bodies import check_b4_order, is_header_source
+from manaflow.rules.bodies import check_b4_count, check_b4_order, is_header_source
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.headers import check_b2, check_b7
-from manaflow.rules.leaves import MAX_MOVES, check_b3_size
 from manaflow.rules.moves import value_of
 from manaflow.rules.state import check_v1
 from manaflow.rules.system import check_b8_place
@@ -212,19 +211,10 @@ def _contradiction(accusation: Accusation, verdict: Verdict) -> Proof | None:
         return build_counts.prove_leaf_count(block, config)
     if header.codes != len(codes):
         return build_counts.prove_code_count(block, config)
-    return _oversized_leaf(accusation) or _contradiction_of_moves(accusation, verdict)
-
-
-def _oversized_leaf(accusation: Accusation) -> Proof | None:
-    """B3: a leaf that counts too many moves shows it alone; most other proofs would have to bring them all."""
-    block, config = accusation.block, accusation.chain.config
-    counted = zip(block.leaves.consumes.tolist(), block.leaves.references.tolist(), strict=True)
-    for transaction in (t for t, (consumes, references) in enumerate(counted) if consumes + references > MAX_MOVES):
-        try:
-            check_b3_size(config.profile, block.leaves[transaction])
-        except Verdict:
-            return build_counts.prove_leaf_size(block, config, transaction)
-    return None
+    oversized = build_counts.first_oversized_leaf(block, config)
+    if oversized is not None:  # most other proofs of it would have to bring all its moves
+        return build_counts.prove_leaf_size(block, config, oversized)
+    return _contradiction_of_moves(accusation, verdict)
 
 
 def _contradiction_of_moves(accusation: Accusation, verdict: Verdict) -> Proof | None:
@@ -302,10 +292,14 @@ def _totals(accusation: Accusation, verdict: Verdict) -> Proof:
 
 
 def _codes(accusation: Accusation, verdict: Verdict) -> Proof:
-    """B4: a missing code, two out of order, or too many bytes of them."""
+    """B4: a missing code, too many of them, two out of order, or too many bytes."""
     block, config = accusation.block, accusation.chain.config
     if verdict.move is not None:
         return build.prove_missing_code(block, config, _seat(accusation, verdict))
+    try:
+        check_b4_count(block.header)
+    except Verdict:
+        return build_counts.prove_code_number(block, config)
     hashes = [keccak256(code) for code in block.codes]
     try:
         check_b4_order(hashes)

@@ -161,7 +161,8 @@ class CodeEvidence:
 
 @dataclass(frozen=True, slots=True)
 class CodesEvidence:
-    """A consume of `c` whose code would stand between two neighbours; or, without it, two neighbours out of order."""
+    """A consume of `c` whose code would stand between two neighbours; or, without it, two neighbours out of order; or
+    nothing: the header counts too many codes."""
 
     placed: PlacedEvidence | None
     code: ItemEvidence | None

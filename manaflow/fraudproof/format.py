@@ -15,7 +15,8 @@
     tree        = [which, preimage, [step, ...]]   a node that the tree's count contradicts; step: 1 if that node
                   is the right child, else 0, and its sibling's hash, from the node up to the root
     codes       = [placed or [], code or [], next code or [], [[position, code bytes, path], ...]]   the move that
-                  needs a code between the two (code: item); or codes that are too long together
+                  needs a code between the two (code: item); or codes that are too long together; or nothing but [] (the
+                  header counts too many)
     hashes      = [placed, old, [item, ...]]                the header after the block asked for, or ancestors: items
     bytes       = [leaf or [], tree or [], parent]          a node that is none, and its leaf if it is of a tree of
                   moves; or the bytes of the accused block's parent, which are no header

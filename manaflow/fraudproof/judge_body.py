@@ -14,6 +14,7 @@ from manaflow.moves.marks import Mark
 from manaflow.rules.bodies import (
     HASH_WINDOW,
     check_b4,
+    check_b4_count,
     check_b4_order,
     check_b4_size,
     check_b5_move,
@@ -28,6 +29,9 @@ def judge_codes(accused: Accused, evidence: CodesEvidence) -> None:
         _judge_size(accused, evidence)
         return
     header = accused.header
+    if evidence == CodesEvidence(None, None, None):
+        check_b4_count(header)
+        return
     shown = [item for item in (evidence.code, evidence.after) if item is not None]
     hashes = [authenticate_item(item, header.codes, header.codes_root) for item in shown]
     if evidence.placed is None:

@@ -18,6 +18,9 @@ CODE_GAS_PER_BYTE: Final = 200
 """Gas for a byte of deployed code (G_codedeposit): codes of a block are at most its gas limit over this ..."""
 MAX_CODE_BYTES: Final = 24_576
 """... and one code more (EIP-170's limit)."""
+GAS_PER_CODE: Final = 20_000
+"""The least gas that a transaction pays for one more code: 25,000 for an EIP-7702 tuple (a create costs 32,000 and
+more), of which refunds give back a fifth at most."""
 HASH_WINDOW: Final = 256
 """How far back BLOCKHASH sees."""
 
@@ -42,6 +45,13 @@ def most_code_bytes(header: Header) -> int:
     return header.gas_limit // CODE_GAS_PER_BYTE + MAX_CODE_BYTES
 
 
+def check_b4_count(header: Header) -> None:
+    """B4: a body has no more codes than its gas could make; the header alone shows it. Genesis is exempt."""
+    most = header.gas_limit // GAS_PER_CODE + 1
+    if header.codes > most:
+        raise Verdict(Rule.B4, "codes in the body", expected=f"at most {most}", actual=header.codes)
+
+
 def check_b4_size(header: Header, total: int) -> None:
     """B4: the codes of a body are bounded in bytes. Genesis is exempt."""
     most = most_code_bytes(header)
@@ -50,7 +60,9 @@ def check_b4_size(header: Header, total: int) -> None:
 
 
 def check_codes(header: Header, codes: Sequence[bytes], *, is_genesis: bool = False) -> frozenset[bytes]:
-    """The body's codes: order and size (B4), root and count (B3). Returns their hashes."""
+    """The body's codes: number, order and size (B4), root and count (B3). Returns their hashes."""
+    if not is_genesis:
+        check_b4_count(header)
     hashes = [keccak256(code) for code in codes]
     check_b4_order(hashes)
     if not is_genesis:

@@ -12,7 +12,7 @@ from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind, system_txid
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mark, Mask, Move
 from manaflow.moves.transactions import GAS_PER_BLOB
-from manaflow.rules.bodies import CODE_GAS_PER_BYTE, HASH_WINDOW, MAX_CODE_BYTES
+from manaflow.rules.bodies import CODE_GAS_PER_BYTE, GAS_PER_CODE, HASH_WINDOW, MAX_CODE_BYTES
 from manaflow.rules.system import EMPTY_LOGS_HASH
 from tests.catalogue.case import CANCUN, CREATING, PARIS, PRAGUE, Base, Case, Lie, add, entry, flipped, virgin
 from tests.catalogue.dishonest import Draft, Step, Transaction, resigned, sealed
@@ -141,6 +141,15 @@ def codes_out_of_order(case: Case) -> Lie:
 def code_twice(case: Case) -> Lie:
     draft = case.draft()
     draft.codes *= 2
+    return Lie(sealed(draft))
+
+
+@entry(Rule.B4, "codes in the body")
+def one_code_too_many_by_number(case: Case) -> Lie:
+    """None of them is long."""
+    draft = case.draft()
+    most = case.header.gas_limit // GAS_PER_CODE + 1
+    draft.codes += [i.to_bytes(3, "big") for i in range(most + 1 - len(draft.codes))]
     return Lie(sealed(draft))
 
 

@@ -11,6 +11,7 @@ from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind, system_txid
+from manaflow.rules.bodies import GAS_PER_CODE
 from tests.builders import KEY, envelope
 from tests.catalogue.dishonest import Draft, Step, Transaction, resigned, sealed
 from tests.catalogue.envelopes import append_signed, stranger_moves
@@ -210,6 +211,11 @@ def _many_codes(draft: Draft, rng: random.Random) -> None:
     draft.codes += [rng.randbytes(24_576) for _ in range(most // 24_576 + 1)]
 
 
+def _many_small_codes(draft: Draft, rng: random.Random) -> None:
+    count = draft.header.gas_limit // GAS_PER_CODE + 1
+    draft.codes += [rng.randbytes(6) for _ in range(count - len(draft.codes) + 1)]
+
+
 def _duplicate_code(draft: Draft, rng: random.Random) -> None:
     draft.codes += [draft.codes[_any_code(draft, rng)] if draft.codes else b"\0"] * 2
 
@@ -224,6 +230,7 @@ register("codes.flip", lambda d, r: _flip_code(d, r) if d.codes else _nothing())
 register("codes.delete", _delete_code)
 register("codes.insert", lambda d, r: d.codes.append(r.randbytes(r.randrange(100))), free=True)
 register("codes.too_many", _many_codes)
+register("codes.too_many_small", _many_small_codes)
 register("codes.order", _swap_codes, leave={Step.CODE_ORDER}, free=True)
 register("codes.duplicate", _duplicate_code)
 

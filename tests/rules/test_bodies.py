@@ -53,6 +53,18 @@ def test_invalid_codes() -> None:
     refused(Rule.B3, check_codes, replace(HEADER, codes=2), CODES, what="number of codes")
 
 
+@pytest.mark.parametrize("gas_limit", [5_000, 19_999, 20_000, 30_000_000])
+def test_codes_at_the_bound_on_their_number(gas_limit: int) -> None:
+    most = gas_limit // 20_000 + 1
+    codes = sorted((i.to_bytes(3, "big") for i in range(most + 1)), key=keccak256)
+    hashes = [keccak256(code) for code in codes]
+    fitting = replace(HEADER, gas_limit=gas_limit, codes_root=trees.root(hashes[:-1]), codes=most)
+    assert len(check_codes(fitting, codes[:-1])) == most
+    crowded = replace(fitting, codes_root=trees.root(hashes), codes=most + 1)
+    assert refused(Rule.B4, check_codes, crowded, codes, what="codes in the body").actual == most + 1
+    assert len(check_codes(crowded, codes, is_genesis=True)) == most + 1
+
+
 def test_codes_at_the_size_bound() -> None:
     header = replace(HEADER, gas_limit=5_000)
     most = 5_000 // 200 + 24_576
