@@ -24,6 +24,17 @@ from manaflow.cli.replay import replay
 from manaflow.cli.state import check, head, import_, undo
 from manaflow.cli.tamper import tamper
 from manaflow.cli.verify import verify
+from manaflow.cli.wallet import (
+    wallet_balance,
+    wallet_call,
+    wallet_declare,
+    wallet_deploy,
+    wallet_explain,
+    wallet_new,
+    wallet_send,
+    wallet_sign,
+    wallet_submit,
+)
 
 app = typer.Typer(
     name="manaflow",
@@ -97,9 +108,30 @@ _KEYS: Final[_Commands] = (
     ("show", show_key, "manaflow keys show out/producer.json"),
 )
 _keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Generate a producer's key, or show whose it is.")
+_WALLET: Final[_Commands] = (
+    ("new", wallet_new, "manaflow wallet new --out out/wallet.json --mnemonic-out out/words.txt"),
+    ("balance", wallet_balance, "manaflow wallet balance 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --prove"),
+    ("send", wallet_send, "manaflow wallet send 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 1.5ether --intent exact"),
+    ("call", wallet_call, "manaflow wallet call 0x... 'transfer(address,uint256)' 0x... 5 --guard s:0x...:7"),
+    ("deploy", wallet_deploy, "manaflow wallet deploy examples/counter.hex --key out/wallet.json"),
+    (
+        "declare",
+        wallet_declare,
+        "manaflow wallet declare --sender 0x... --to 0x... --value 1ether --out out/draft.json",
+    ),
+    ("sign", wallet_sign, "manaflow wallet sign out/draft.json --key out/wallet.json --out out/signed.hex"),
+    ("submit", wallet_submit, "manaflow wallet submit out/signed.hex"),
+    ("explain", wallet_explain, "manaflow wallet explain out/signed.hex"),
+)
+_wallet = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Keys, balances, and transactions that say what they change; each is explained before it is signed.",
+)
+app.add_typer(_wallet, name="wallet")
 app.add_typer(_inspect, name="inspect")
 app.add_typer(_keys, name="keys")
-for _group, _commands in ((app, _COMMANDS), (_inspect, _INSPECT), (_keys, _KEYS)):
+for _group, _commands in ((app, _COMMANDS), (_inspect, _INSPECT), (_keys, _KEYS), (_wallet, _WALLET)):
     for _name, _command, _example in _commands:
         _group.command(_name, epilog=f"\b\nExample:\n  {_example}")(_command)
 

@@ -124,6 +124,10 @@ class Client:
         """The live cell at a location, as the node says."""
         return RpcSource(self.rpc, self.config, pending=pending).cell(location)
 
+    def head_hash(self) -> bytes:
+        """The hash of the node's head: its word."""
+        return data(fields(self.rpc.call("mana_head"), "mana_head").get("hash"), "the head's hash", 32)
+
     def inclusion(self, location: Location, cell: Cell) -> bytes | None:
         """A proof of the move that made a cell, for verify.check_shown; None if the node has none."""
         txid = "0x" + cell.intx.hex()

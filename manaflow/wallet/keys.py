@@ -133,6 +133,11 @@ def _check_cost(stored: dict[str, Any]) -> None:
 
 def write_keystore(path: Path, stored: dict[str, Any]) -> None:
     """Write a new file that only its owner may read (mode 0600). Raises Failure if there is one already."""
+    write_secret(path, json.dumps(stored).encode())
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read (mode 0600). Raises Failure if there is one already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -140,7 +145,7 @@ def write_keystore(path: Path, stored: dict[str, Any]) -> None:
         raise Failure(f"{path} exists already, and keys are never overwritten") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(stored).encode())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
