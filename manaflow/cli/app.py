@@ -21,6 +21,7 @@ from manaflow.cli.node import node
 from manaflow.cli.output import show_error
 from manaflow.cli.proofs import apply_proof, prove, verify_proof
 from manaflow.cli.replay import replay
+from manaflow.cli.roles import coordinator, validator
 from manaflow.cli.state import check, head, import_, undo
 from manaflow.cli.tamper import tamper
 from manaflow.cli.verify import verify
@@ -91,6 +92,12 @@ _COMMANDS: Final[_Commands] = (
     ),
     ("verify-inclusion", verify_inclusion, "manaflow verify-inclusion out/move.inclusion --head 0x..."),
     ("node", node, "manaflow node --dev"),
+    (
+        "validator",
+        validator,
+        "manaflow validator --state out/validator --genesis out/new/genesis.mana",
+    ),
+    ("coordinator", coordinator, "manaflow coordinator --state out/coordinator --validator http://127.0.0.1:8546"),
     ("conformance", conformance, "manaflow conformance examples/statetests --fork Prague"),
 )
 """Every command and its example."""

@@ -37,7 +37,7 @@ def genesis(
     if out.exists():
         raise typer.BadParameter(f"{out} exists already")
     accounts = load_allocation(existing(alloc))
-    config = manaflow_config(chain_id, [_address(text) for text in producer], challenge_blocks=challenge_blocks)
+    config = manaflow_config(chain_id, [address_of_text(text) for text in producer], challenge_blocks=challenge_blocks)
     seconds = int(time.time()) if timestamp is None else timestamp
     made = new_chain(config, accounts, NATIVE, timestamp=seconds, gas_limit=gas_limit, base_fee=base_fee)
     write_whole(out, encode_genesis(made, NATIVE))
@@ -47,7 +47,8 @@ def genesis(
     show(as_json, found, [line + f"hash 0x{block.hash.hex()}"])
 
 
-def _address(text: str) -> bytes:
+def address_of_text(text: str) -> bytes:
+    """20 bytes from 0x and 40 hex digits. Raises a usage error."""
     try:
         value = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from manaflow.cli.files import existing, read_genesis, read_key
+from manaflow.cli.files import existing, read_genesis
 from manaflow.cli.genesis import MOST
+from manaflow.cli.keys import PasswordFile
 from manaflow.cli.options import Json
-from manaflow.cli.serving import Greeting, Host, Port, serve
-from manaflow.coordinator.replay import DEVELOPMENT_KEY
+from manaflow.cli.serving import Greeting, Host, Port, ProducerKey, producer_secret, serve
+from manaflow.coordinator.replay import address_of
 from manaflow.errors import Failure
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def node(
         Path | None, typer.Option(help="The node's directory; with --dev a temporary one if left out.")
     ] = None,
     genesis: Annotated[Path | None, typer.Option(help="Genesis file of a new chain, without --dev.")] = None,
-    producer_key: Annotated[Path | None, typer.Option(help="File with the producer's key, without --dev.")] = None,
+    producer_key: ProducerKey = None,
+    password_file: PasswordFile = None,
     host: Host = "127.0.0.1",
     port: Port = 8545,
     chain_id: Annotated[int, typer.Option(help="Of a new --dev chain.", min=1, max=MOST)] = 31337,
@@ -55,15 +57,15 @@ def node(
     """
     if no_mining and block_time is not None:
         raise typer.BadParameter("--no-mining and --block-time exclude each other")
-    if not dev and (state is None or producer_key is None):
-        raise typer.BadParameter("without --dev, name --state and --producer-key")
+    if not dev and state is None:
+        raise typer.BadParameter("without --dev, name --state")
     from manaflow.moves.wire import GenesisFile
     from manaflow.node.development import ETHER, development_accounts, development_genesis
     from manaflow.node.opening import Plan, Producing
     from manaflow.node.service import Options
 
     rich = development_accounts(mnemonic, accounts) if dev else []
-    key = DEVELOPMENT_KEY if producer_key is None else read_key(existing(producer_key))
+    key = producer_secret(producer_key, password_file)
 
     def first() -> GenesisFile:
         if genesis is not None:
@@ -77,7 +79,7 @@ def node(
 
     seconds = None if no_mining else block_time or 0.0
     with _directory(state) as path:
-        plan = Plan(path, first, Producing(key, COINBASE, seconds=seconds))
+        plan = Plan(path, first, Producing(key, COINBASE if dev else address_of(key), seconds=seconds))
         options = Options(host, port, keys=tuple(account.key for account in rich), may_seal=dev)
         serve(plan, options, _greeting(as_json, rich, balance, mnemonic, state))
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manaflow.cli.files import read_bounded, read_key
+from manaflow.cli.keys import MAX_KEYSTORE_BYTES, decrypt, is_keystore, password
 from manaflow.cli.output import show
+from manaflow.coordinator.replay import DEVELOPMENT_KEY
 
 if TYPE_CHECKING:
     from manaflow.node.opening import Plan
@@ -17,6 +21,22 @@ if TYPE_CHECKING:
 
 Host = Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may call every method.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65_535)]
+
+ProducerKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with a producer's secret key, encrypted or bare. Without it a published development key signs: "
+        "anyone has it."
+    ),
+]
+
+
+def producer_secret(path: Path | None, password_file: Path | None) -> bytes:
+    """The secret key of a file, 32 bytes; the published one of none. Raises Failure, a usage error."""
+    if path is None:
+        return DEVELOPMENT_KEY
+    data = read_bounded(path, MAX_KEYSTORE_BYTES)
+    return decrypt(path, data, password(password_file)) if is_keystore(data) else read_key(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +53,25 @@ class Greeting:
         show(self.as_json, {**self.fields, "url": f"http://{where}"}, [*self.lines, f"Listening on {where}"])
 
 
-def serve(plan: Plan, options: Options, greeting: Greeting) -> None:
-    """Open the chain, listen, greet, until Ctrl-C or SIGTERM. Raises Failure."""
+def serve(plan: Plan, options: Options, greeting: Greeting, validator: str | None = None) -> None:
+    """Open the chain, listen, greet, until Ctrl-C or SIGTERM. validator: URL of the one that has the open block.
+
+    Raises Failure.
+    """
     import uvloop
 
     from manaflow.node.logs import configure_logging
 
     configure_logging(as_json=not sys.stderr.isatty())
-    uvloop.run(_serve(plan, options, greeting))
+    uvloop.run(_serve(plan, options, greeting, validator))
 
 
-async def _serve(plan: Plan, options: Options, greeting: Greeting) -> None:
+async def _serve(plan: Plan, options: Options, greeting: Greeting, validator: str | None) -> None:
+    from manaflow.node.http_link import HttpLink
     from manaflow.node.opening import open_chain
     from manaflow.node.service import Service
 
+    link = None if validator is None else HttpLink(validator)
+    plan = plan if link is None else replace(plan, link=link)
     service = Service(lambda events: open_chain(plan, events), options)
-    await service.run(lambda: greeting.show(options.host, service.port))
+    await service.run(lambda: greeting.show(options.host, service.port), None if link is None else link.run)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from manaflow.coordinator.messages import Accepted, Refused
-from manaflow.errors import Failure
+from manaflow.node.errors import RESOURCE_UNAVAILABLE, RpcError
 from manaflow.node.owned_chain import OwnedChain
 
 P = ParamSpec("P")
@@ -182,7 +182,7 @@ class NodeThread:
         while self._jobs:
             with suppress(IndexError):
                 job = self._jobs.popleft()
-                job.error = Failure("the node is shutting down")
+                job.error = RpcError(RESOURCE_UNAVAILABLE, "the node is shutting down")
                 self._answer([job])
 
 

@@ -8,7 +8,7 @@ commit: a leftover is refused when it is restored, for its nonce is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from manaflow.coordinator.core import Coordinator
 from manaflow.coordinator.latest_index import LatestIndex
@@ -21,6 +21,7 @@ from manaflow.coordinator.messages import (
     Keep,
     Message,
     Notice,
+    Opened,
     Refused,
     Replied,
     Restore,
@@ -28,20 +29,13 @@ from manaflow.coordinator.messages import (
     Send,
     Submit,
 )
-from manaflow.moves.batch import Reply
+from manaflow.moves.marks import ZERO32
+from manaflow.node.links import ValidatorLink
 
 BATCH: Final = 4_000
 """Transactions of one batch at most."""
 MAX_FORGOTTEN: Final = 10_000
 """Of what need not be on disk any more; then it is deleted."""
-
-
-class Outlet(Protocol):
-    """The way to the validator that has the open block."""
-
-    def send(self, batch: Send) -> Reply | None:
-        """The reply at once; or None, and `Replied` or `Lost` is told to the coordinator later."""
-        ...
 
 
 Told = Callable[[str, Mapping[str, Any]], None]
@@ -51,9 +45,11 @@ Told = Callable[[str, Mapping[str, Any]], None]
 class CoordinatorRole:
     """See the module. One thread. After an exception it must not be used again."""
 
-    def __init__(self, core: Coordinator, latest: LatestIndex, outlet: Outlet, told: Told) -> None:
+    def __init__(self, core: Coordinator, latest: LatestIndex, link: ValidatorLink, told: Told) -> None:
         """core: new; it is given what the disk holds."""
-        self.core, self._latest, self._outlet, self._told = core, latest, outlet, told
+        self.core, self._latest, self._link, self._told = core, latest, link, told
+        self._opened = ZERO32
+        """Hash of the open block's header."""
         self._kept: dict[int, bytes] = {}
         self._forgotten: set[int] = set()
         self._tell(Restore(latest.kept()), told=lambda kind, item: None)
@@ -67,7 +63,7 @@ class CoordinatorRole:
         """Give the core a message, and do what follows from it."""
         return self._tell(message, self._told)
 
-    def pump(self, limit: int = BATCH) -> None:
+    def pump(self, limit: int) -> None:
         """Fill and send as long as there is something to fill and nothing to wait for."""
         while self.core.has_work:
             self.tell(Fill(limit))
@@ -86,6 +82,8 @@ class CoordinatorRole:
             self._latest.keep(sorted(self._kept.items()), sorted(self._forgotten))
 
     def _tell(self, message: Message, told: Told) -> list[Result]:
+        if isinstance(message, Opened):
+            self._opened = message.header.hash
         results = self.core.handle(message)
         for result in results:
             match result:
@@ -99,7 +97,7 @@ class CoordinatorRole:
                     for kind, item in as_items(result):
                         told(kind, item)
         for send in [result for result in results if isinstance(result, Send)]:
-            reply = self._outlet.send(send)
+            reply = self._link.send(send, self._opened)
             if reply is not None:
                 results = [*results, *self._tell(Replied(send.id, reply), told)]
         return results

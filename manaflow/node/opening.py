@@ -17,7 +17,7 @@ from manaflow.errors import Failure
 from manaflow.moves.marks import ZERO20
 from manaflow.moves.wire import GenesisFile
 from manaflow.node.chain import Events
-from manaflow.node.coordinator_role import Outlet
+from manaflow.node.links import ValidatorLink
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.validator_role import Instantly, Interval, OnDemand, Sealing, Surroundings, ValidatorRole
 from manaflow.validator.validator import Mode, Validator
@@ -48,8 +48,8 @@ class Plan:
     genesis: Callable[[], GenesisFile] | None = None
     """Of a new directory; None: it must be there."""
     producing: Producing | None = None
-    """None: another process seals, and `outlet` leads there."""
-    outlet: Outlet | None = None
+    """None: another process seals, and `link` leads there."""
+    link: ValidatorLink | None = None
     takes_transactions: bool = True
     policy: Policy | None = None
     pool: Limits | None = None
@@ -100,7 +100,7 @@ def _chain(plan: Plan, validator: Validator, latest: LatestIndex, events: Events
         validator,
         latest,
         events,
-        plan.outlet,
+        plan.link,
         producer=None if producing is None else producer,
         sealing=None if producing is None else sealing_of(producing.seconds),
         clock=time.monotonic,

@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from manaflow.coordinator.core import Coordinator
 from manaflow.coordinator.following import MAX_HELD, Follower
 from manaflow.coordinator.latest_index import LatestIndex
-from manaflow.coordinator.messages import Accepted, Learnt, Opened, Refused, Sealed, Undone
+from manaflow.coordinator.messages import Accepted, Learnt, Opened, Refused, Replied, Sealed, Undone
 from manaflow.coordinator.policy import Policy
 from manaflow.coordinator.pool import Limits
 from manaflow.coordinator.receipts import Receipt
@@ -26,13 +26,16 @@ from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mark
 from manaflow.node.chain import Events, SealedBlock
-from manaflow.node.coordinator_role import CoordinatorRole, Outlet
+from manaflow.node.coordinator_role import BATCH, CoordinatorRole
+from manaflow.node.errors import METHOD_NOT_SUPPORTED, RpcError
+from manaflow.node.links import LocalLink, ValidatorLink
 from manaflow.node.validator_role import Sealing, ValidatorRole
 from manaflow.node.views import HeadView, PendingView
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.system import expected_system_leaves
 from manaflow.validator.validator import Validator
 
+T = TypeVar("T")
 MAX_CONFLICTS: Final = 10_000
 """Transactions of which the last notice is remembered."""
 MAX_RECENT: Final = 8
@@ -49,7 +52,7 @@ class OwnedChain:
         validator: Validator,
         latest: LatestIndex,
         events: Events,
-        outlet: Outlet | None,
+        link: ValidatorLink | None,
         *,
         producer: Callable[[Follower], ValidatorRole] | None = None,
         sealing: Sealing | None = None,
@@ -58,7 +61,7 @@ class OwnedChain:
         policy: Policy | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """outlet: where batches go; None: to this chain's own producer. sealing: of the producer's blocks."""
+        """link: where batches go; None: to this chain's own producer. sealing: of the producer's blocks."""
         self.validator, self.latest, self._events, self._clock = validator, latest, events, clock
         self._takes_transactions = takes_transactions
         self.broken: BaseException | None = None
@@ -71,7 +74,13 @@ class OwnedChain:
         self.producer = producer(self._follower) if producer else None
         self._sealing = sealing
         core = Coordinator(validator.config, validator.head[0], latest, validator.code, policy=policy, limits=limits)
-        self.coordinator = CoordinatorRole(core, latest, outlet or _Own(self), self._told)
+        if self.producer is not None:
+            link = LocalLink(self.producer)
+        if link is None:
+            raise ValueError("batches go nowhere: neither a producer nor a link")
+        self.coordinator = CoordinatorRole(core, latest, link, self._told)
+        self.batch = BATCH
+        """Transactions of one batch at most."""
         self._opened: Opened | None = None
         """The open block that the coordinator has been told of."""
         self._is_behind = False
@@ -177,9 +186,9 @@ class OwnedChain:
     # What changes it
 
     def take(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
-        """Take envelopes into the pool; the answers hold after `settle`. Raises Failure if this node takes none."""
+        """Take envelopes into the pool; the answers hold after `settle`. Raises RpcError if this node takes none."""
         if not self._takes_transactions:
-            raise Failure("this node coordinates nothing: send transactions to a coordinator")
+            raise RpcError(METHOD_NOT_SUPPORTED, "this node coordinates nothing: send transactions to a coordinator")
         with self._whole():
             results = self.coordinator.submit(envelopes)
         for result, envelope in zip(results, envelopes, strict=True):
@@ -212,7 +221,7 @@ class OwnedChain:
         if block is not None and opened is not None and block.header.hash != opened:
             raise Failure(f"another block is open: 0x{block.header.hash.hex()}")
         with self._whole(Verdict):
-            reply = producer.admit(batch, since, keep=False)
+            reply = producer.admit(batch, since)
         self._is_behind = self._owes_keep = self._has_changed = True
         return reply
 
@@ -222,22 +231,23 @@ class OwnedChain:
         self._fill()
         return self._seal()
 
-    def follow(self, data: bytes) -> None:
-        """Import the next block, made by another process. Raises as Validator.import_block; then nothing changed."""
-        self.validator.import_block(data)
-        with self._whole():
-            self._follow()
+    def change(self, run: Callable[[], T]) -> T:
+        """Let `run` import blocks into the validator or take them back; everything else comes along."""
+        _, before = self.validator.head
+        try:
+            return run()
+        finally:
+            if self.validator.head[1] != before:
+                with self._whole():
+                    self._follow()
 
-    def undo(self) -> None:
-        """Take the head back. Raises Failure for genesis and for blocks that are too old."""
-        self.validator.undo_block()
+    def tell(self, message: Opened | Replied | Learnt) -> None:
+        """What another process's validator says of its open block."""
         with self._whole():
-            self._follow()
-
-    def tell_opened(self, opened: Opened) -> None:
-        """Another process's validator has this block open."""
-        with self._whole():
-            self._tell_opened(opened)
+            if isinstance(message, Opened):
+                self._tell_opened(message)
+            else:
+                self.coordinator.tell(message)
         self._has_changed = True
 
     # Settling
@@ -263,7 +273,7 @@ class OwnedChain:
     def _work(self) -> None:
         was_changed, self._has_changed = self._has_changed, False
         if self.producer is None or self._sealing is None:
-            self.coordinator.pump()
+            self.coordinator.pump(self.batch)
             return
         if was_changed or len(self.coordinator.core.pool):
             self._fill()
@@ -275,7 +285,7 @@ class OwnedChain:
         if len(self.coordinator.core.pool):
             self._ensure_open()
             self._learn()
-            self.coordinator.pump()
+            self.coordinator.pump(self.batch)
 
     def _seal(self) -> Block:
         assert self._sealing is not None
@@ -386,16 +396,3 @@ class OwnedChain:
         except BaseException as error:
             self.broken = error
             raise
-
-
-class _Own:
-    """The way to this process's own open block."""
-
-    def __init__(self, chain: OwnedChain) -> None:
-        self._chain = chain
-
-    def send(self, batch: Any) -> Reply | None:
-        """At once."""
-        producer = self._chain.producer
-        assert producer is not None, "a coordinator without a producer has another outlet"
-        return producer.admit(batch.batch, batch.since, keep=False)

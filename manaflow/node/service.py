@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from manaflow.errors import Failure
+from manaflow.moves.wire_batch import LIMITS
 from manaflow.node.chain import Events, SealedBlock
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.eth_dev import OwnProducing
@@ -18,11 +19,19 @@ from manaflow.node.limits import Limits
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
 from manaflow.node.metrics import Metrics
 from manaflow.node.owned_chain import OwnedChain
+from manaflow.node.proofs import PROOF_CLASS, ProofDesk
 from manaflow.node.server import RpcServer
 from manaflow.node.subscriptions import Hub, Publishers
 
+BODY: Final = 2 * LIMITS.file_bytes + (1 << 16)
+"""Bytes: the largest batch as hex."""
+ANSWER: Final = 1 << 26
+"""Bytes: a large block's file as hex."""
 MakeChain = Callable[[Events], OwnedChain]
 """Opens a chain that tells `events` what happens; called on the thread that is to own it."""
+
+Beside = Callable[[NodeThread], Awaitable[None]]
+"""What else works on a chain until it is cancelled."""
 
 
 class Fan:
@@ -59,7 +68,7 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 8545
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=(PROOF_CLASS,)))
     keys: tuple[bytes, ...] = ()
     """Of accounts that the node signs for (eth_accounts, eth_sendTransaction): for development only."""
     may_seal: bool = False
@@ -85,7 +94,7 @@ class Service:
         publisher = Publishers(hub, filters)
         fan.listeners += [EthEvents(publisher, self._loop), ManaEvents(publisher, self._loop)]
         self._server = RpcServer(
-            {**methods, **mana_methods(self.thread)},
+            {**methods, **mana_methods(self.thread), **ProofDesk(self.thread, self.metrics).methods()},
             hub,
             limits,
             options.host,
@@ -99,12 +108,15 @@ class Service:
         """The port, once it is open."""
         return self._server.port
 
-    async def run(self, opened: Callable[[], None], *, handle_signals: bool = True) -> None:
-        """Open the chain and the port, call `opened`, serve.
+    async def run(
+        self, opened: Callable[[], None], beside: Beside | None = None, *, handle_signals: bool = True
+    ) -> None:
+        """Open the chain and the port, call `opened`, serve. `beside` runs as long as the chain does.
 
-        Raises what opening the chain raises, Failure if the port cannot be had or if the chain breaks.
+        Raises what opening the chain raises, Failure if the port cannot be had, if the chain breaks, or `beside` does.
         """
         await asyncio.to_thread(self.thread.start)
+        task = asyncio.create_task(self._beside(beside))
         try:
             serving = asyncio.create_task(self._server.serve(handle_signals=handle_signals))
             starting = asyncio.create_task(self._server.started.wait())
@@ -114,9 +126,19 @@ class Service:
                 opened()
             await serving
         finally:
+            task.cancel()
+            await asyncio.wait([task])
             await asyncio.to_thread(self.thread.stop)
         if self._failure is not None:
             raise Failure(f"the node has stopped: {self._failure}") from self._failure
+
+    async def _beside(self, beside: Beside | None) -> None:
+        try:
+            if beside is not None:
+                await beside(self.thread)
+        except Exception as error:
+            self._failure = error
+            self._server.shutdown()
 
     def shutdown(self) -> None:
         """Answer what is in flight, then end. From the loop's thread."""

@@ -183,9 +183,9 @@ class ValidatorRole:
         hashes = self._follower.block_hashes(block.header)
         return Opened(block.header, hashes, reply.sequence, reply.cells)
 
-    def admit(self, batch: Batch, since: int, *, keep: bool) -> Reply:
-        """OpenBlock.admit; keep: the sender is another process. Raises Failure if none is open."""
-        return self._producer.admit(batch, since, keep=keep)
+    def admit(self, batch: Batch, since: int) -> Reply:
+        """OpenBlock.admit; `keep` before another process is told. Raises Failure if none is open."""
+        return self._producer.admit(batch, since, keep=False)
 
     def keep(self) -> None:
         """Put on disk what another process may be told of."""
