@@ -73,9 +73,11 @@ def fit(transaction: DeclaredTransaction, moves: Sequence[NamedMove], status: in
     moves: what the execution used, in M5's order, with masks UNSIGNED and REFERENCE only. status: its outcome.
     The same answer for the same arguments: forms are served in their order, by the first move that they fit.
     """
+    fitting = _Fitting(transaction, moves, cell_at)
     if transaction.must_succeed and status != 1:
-        return Misfit("status", None, None, None, None, "the call fails on this state, and must succeed")
-    return _Fitting(transaction, moves, cell_at).run()
+        failed = Misfit("status", None, None, None, None, "the call fails on this state, and must succeed")
+        return fitting.cause() or failed
+    return fitting.run()
 
 
 class _Fitting:
@@ -94,8 +96,17 @@ class _Fitting:
         for place in sorted(range(len(forms)), key=lambda i: bool(forms[i].mask & _LOCATION)):  # exact ones first
             misfit = self._guard(forms[place]) if forms[place].mask & Mask.GUARD else self._serve(place)
             if misfit is not None:
-                return misfit
+                return misfit if misfit.field == "guard" else self.cause() or misfit
         return self._unsigned() or self._judged()
+
+    def cause(self) -> Misfit | None:
+        """The first cell that is another than what is signed: it made the call do other things, and its maker won."""
+        for form in self.transaction.moves:
+            row = None if form.mask & _LOCATION else self.rows.get(form.location)
+            misfit = None if row is None else self._named_misfit(form, self.moves[row])
+            if misfit is not None and misfit.field != "next":
+                return misfit
+        return None
 
     def _candidates(self, form: NamedMove) -> Sequence[int]:
         """Rows that may bear out a form: one at most where the location is signed (M1)."""

@@ -8,8 +8,9 @@ What becomes of a transaction that cannot be filled now:
 - it needs a code that another coordinator's transaction has made in the open block: it waits for the next;
 - its sender cannot pay: it waits until the sender's balance changes;
 - a lost race: filled again on the new state, at once, for ever;
-- its signature does not allow that (`Notice`): a signed maker that is in the pool itself is waited for; otherwise it
-  waits for a value to come back if it is signed with a `valid until`, tried once a block; without one it is dropped;
+- its signature does not allow that, and what contradicts it is admitted (`Notice`): a signed maker that is in the pool
+  itself is waited for; otherwise it waits for a value to come back if it is signed with a `valid until`, tried once a
+  block; without one it is dropped;
 - whatever else X0 or a validator refuses: dropped.
 """
 
@@ -174,11 +175,12 @@ class Filling:
         named = name_cells(rows, steps, filled.statuses, self.view, block.hashes)
         batch = batch_of(rows, filled, steps, named, self.view)
         self.view.restore(named.spoiled, named.made)
-        self._pace = max(len(entries) // 4, MIN_PACE) if named.misfits else min(2 * self._pace, MAX_PACE)
+        is_slow = named.misfits or named.unsettled
+        self._pace = max(len(entries) // 4, MIN_PACE) if is_slow else min(2 * self._pace, MAX_PACE)
         refused = [(entries[place], why) for place, _, why in filled.refused]
         results = self._refused(refused, lambda key: key in named.made or key in named.spoiled)
         results += self._settle_misfits(steps, named)
-        for step in (*named.pushed, *named.misfits):
+        for step in (*named.pushed, *named.unsettled, *named.misfits):
             self.push_next(steps[step].sender)
         return [*results, *self._send([steps[step] for step in named.kept], batch)]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,9 +72,11 @@ class Named:
     fits: dict[int, Fit] = field(default_factory=dict)
     """Of kept steps whose signer signed moves."""
     misfits: dict[int, Misfit] = field(default_factory=dict)
-    """Steps that do not bear out what is signed."""
+    """Steps that do not bear out what is signed, whatever becomes of the steps before them."""
+    unsettled: list[int] = field(default_factory=list)
+    """Steps that do not bear out what is signed only because of kept steps, which may yet lose: to be filled again."""
     pushed: list[int] = field(default_factory=list)
-    """Steps that build on a misfit: to be filled again."""
+    """Steps that build on one that is not kept: to be filled again."""
     made: dict[bytes, bytes] = field(default_factory=dict)
     """Records of the cells that kept steps made, by key."""
     spoiled: set[bytes] = field(default_factory=set)
@@ -113,7 +115,11 @@ def name_cells(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View
                 rows, start, records, entry.declared, statuses[step], _Live(view, made, hashes), consumes[step]
             )
             if isinstance(found, Misfit):
-                named.misfits[step] = found
+                settled = _settled(found, used, made, view)
+                if settled is None:
+                    named.unsettled.append(step)
+                else:
+                    named.misfits[step] = settled
                 named.spoiled.update(consumed)
                 continue
             named.fits[step] = found
@@ -128,6 +134,20 @@ def name_cells(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View
 
 def _always_fits(transaction: DeclaredTransaction, status: int) -> bool:
     return is_masked_whole(transaction) and (status == 1 or not transaction.must_succeed)
+
+
+def _settled(misfit: Misfit, used: Sequence[bytes], made: Mapping[bytes, bytes], view: View) -> Misfit | None:
+    """The misfit as the admitted state has it; None if only this fill's own steps contradict it."""
+    key = None if misfit.location is None else key_of(misfit.location)
+    if made.keys().isdisjoint(used) and key not in made:
+        return misfit
+    if key is None or misfit.field not in ("prev", "intx"):
+        return None
+    record = view.record(key)
+    maker, actual = record[8:40], record[8:40] if misfit.field == "intx" else record[40:]
+    if actual == misfit.expected:
+        return None
+    return replace(misfit, actual=actual, maker=None if maker == ZERO32 else maker)
 
 
 class _Live:

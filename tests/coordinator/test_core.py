@@ -41,6 +41,9 @@ COUNTER = b"\xcc" * 20
 COUNTER_CODE = bytes.fromhex("3615600857" + "5f5ffd" + "5b" + "5f546001015f55" + "00")
 """Without data: adds 1 to slot 0. With any: reverts."""
 COUNT = (Mark.STORAGE, COUNTER, ZERO32)
+FUSE = b"\xfe" * 20
+FUSE_CODE = bytes.fromhex("5f54600a57" + "60015f5500" + "5b5f5ffd")
+"""Succeeds once: sets slot 0, and reverts when it is set."""
 WORD = 32
 
 
@@ -50,7 +53,8 @@ def word(value: int) -> bytes:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path, Producer(alloc={COUNTER: (0, 1, COUNTER_CODE, {ZERO32: word(5)})}))
+    alloc = {COUNTER: (0, 1, COUNTER_CODE, {ZERO32: word(5)}), FUSE: (0, 1, FUSE_CODE, {})}
+    made = Desk(tmp_path, Producer(alloc=alloc))
     yield made
     made.close()
 
@@ -145,6 +149,40 @@ def test_a_fully_declared_loser_is_told_the_winner(desk: Desk) -> None:
     (dropped,) = of_kind(results, Dropped)
     assert (dropped.reason, dropped.winner) == (Reason.LOST, keccak256(winner))
     assert desk.seal().envelopes == (winner,)
+
+
+def test_a_winner_is_one_that_has_won(desk: Desk) -> None:
+    """What a coordinator has put before a loser may lose itself: the signer hears of who is in the block."""
+    one, two = desk.coordinator(), desk.coordinator()
+    winner, before, loser = (desk.declare(i, COUNTER, everything) for i in range(3))
+    desk.open_block()
+    desk.submit(one, winner)
+    desk.submit(two, before, loser)
+    (send,) = of_kind(two.handle(Fill()), Send)
+    assert send.batch.envelopes == (before,)
+    desk.pump(one)
+    results = two.handle(Replied(send.id, desk.admit(send))) + desk.pump(two)
+    told = {notice.txid: notice.winner for notice in of_kind(results, Notice)}
+    assert told == dict.fromkeys(map(keccak256, (before, loser)), keccak256(winner))
+
+
+@pytest.mark.parametrize("field", ["prev", "status"])
+def test_nobody_loses_to_what_is_not_admitted(desk: Desk, field: str) -> None:
+    """One that changes the cell is sent off first, and refused, for its sender has used its nonce elsewhere."""
+    one, two = desk.coordinator(), desk.coordinator()
+    before = desk.chain.sign(0, COUNTER if field == "prev" else FUSE)
+    signed = desk.declare(1, COUNTER, everything) if field == "prev" else desk.declare(
+        1, FUSE, unsaid, flags=Flag.OPEN | Flag.MUST_SUCCEED
+    )  # fmt: skip
+    desk.open_block()
+    desk.submit(one, desk.chain.sign(0, b"\x01" * 20, value=1, nonce=0))
+    desk.submit(two, before, signed)
+    (send,) = of_kind(two.handle(Fill()), Send)
+    assert send.batch.envelopes == (before,)
+    desk.pump(one)
+    results = two.handle(Replied(send.id, desk.admit(send))) + desk.pump(two)
+    assert of_kind(results, Notice) == []
+    assert signed in desk.seal().envelopes
 
 
 def test_a_loser_with_a_limit_waits_for_its_value(desk: Desk) -> None:

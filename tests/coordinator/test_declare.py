@@ -144,6 +144,23 @@ def test_closed_and_must_succeed() -> None:
     assert misfit([], [use(1, 4, 5)], flags=Flag.OPEN | Flag.MUST_SUCCEED, status=0).field == "status"
 
 
+def test_the_signer_is_told_the_cause() -> None:
+    """Another value in one cell makes the call write other values to all; the maker of that cell has won."""
+    own = named_move(SIGNED, addr=A, slot=1, prev=4, after=5)
+    shared = named_move(SIGNED, addr=B, slot=2, prev=7, after=8)
+    effects = [
+        [use(1, 4, 6), use(2, 9, 10, addr=B, intx=OTHER)],  # next
+        [use(1, 4), use(2, 9, 10, addr=B, intx=OTHER)],  # direction
+        [use(2, 9, 10, addr=B, intx=OTHER)],  # location
+    ]
+    for moves in effects:
+        found = misfit([own, shared], moves)
+        assert (found.field, found.location, found.maker) == ("prev", shared.location, OTHER)
+    failed = misfit([own, shared], effects[0], flags=Flag.MUST_SUCCEED, status=0)
+    assert (failed.field, failed.location, failed.maker) == ("prev", shared.location, OTHER)
+    assert misfit([own], [use(1, 4, 6)], flags=Flag.MUST_SUCCEED, status=0).field == "status"
+
+
 def test_a_guard_is_added_where_the_call_does_not_go() -> None:
     guard = named_move(Mask.REFERENCE | Mask.GUARD | Mask.INTX, addr=B, slot=3, prev=7)
     found = fit(unsigned((guard,)), [use(1, 4, 5)], 1, live)
