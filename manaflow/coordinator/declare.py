@@ -19,11 +19,12 @@ CellAt = Callable[[Location], tuple[bytes, bytes] | None]
 
 MAX_STEPS: Final = 1 << 16
 """Comparisons of signed forms with moves before a fit is given up: forms without a location can be made to fight."""
-_LOCATION: Final = Mask.MARK | Mask.ADDR | Mask.SLOT
-_FIELDS: Final = (
-    (Mask.MARK, "mark"), (Mask.ADDR, "addr"), (Mask.SLOT, "slot"),
-    (Mask.INTX, "intx"), (Mask.PREV, "prev"), (Mask.NEXT, "next"),
-)  # fmt: skip
+# Plain ints: an operation on an IntFlag costs ten times one on an int, and these run for each comparison.
+_INTX, _PREV, _NEXT = int(Mask.INTX), int(Mask.PREV), int(Mask.NEXT)
+_MARK, _ADDR, _SLOT = int(Mask.MARK), int(Mask.ADDR), int(Mask.SLOT)
+_LOCATION: Final = _MARK | _ADDR | _SLOT
+_REFERENCE: Final = int(Mask.REFERENCE)
+_NAMED: Final = ((_INTX, "intx"), (_PREV, "prev"), (_NEXT, "next"))
 _REMEDY: Final = {
     "prev": ("prev", "mask prev"),
     "next": ("next", "mask next"),
@@ -94,7 +95,7 @@ class _Fitting:
     def run(self) -> Fit | Misfit:
         forms = self.transaction.moves
         for place in sorted(range(len(forms)), key=lambda i: bool(forms[i].mask & _LOCATION)):  # exact ones first
-            misfit = self._guard(forms[place]) if forms[place].mask & Mask.GUARD else self._serve(place)
+            misfit = self._guard(place) if forms[place].mask & Mask.GUARD else self._serve(place)
             if misfit is not None:
                 return misfit if misfit.field == "guard" else self.cause() or misfit
         return self._unsigned() or self._judged()
@@ -144,8 +145,9 @@ class _Fitting:
             self.holder[row] = place
             row = before
 
-    def _guard(self, form: NamedMove) -> Misfit | None:
+    def _guard(self, place: int) -> Misfit | None:
         """A guard is the reference that the execution makes there anyway, or one more, on the cell that lives."""
+        form = self.transaction.moves[place]
         row = self.rows.get(form.location)
         if row is not None:
             move = self.moves[row]
@@ -153,7 +155,7 @@ class _Fitting:
                 return self._misfit("guard", form, move, "the call itself consumes a guarded cell")
             if row in self.holder:
                 return self._misfit("guard", form, move, "two signed moves name one location")
-            self.holder[row] = self.transaction.moves.index(form)
+            self.holder[row] = place
             return self._named_misfit(form, move)
         if form.location in self.guards:
             return self._misfit("guard", form, self.guards[form.location], "two guards name one location")
@@ -181,7 +183,7 @@ class _Fitting:
 
     def _named_misfit(self, form: NamedMove, move: NamedMove) -> Misfit | None:
         """The first of intx, prev and next that is signed and another."""
-        for bit, name in _FIELDS[3:]:
+        for bit, name in _NAMED:
             signed, found = getattr(form, name), getattr(move, name)
             if not form.mask & bit and signed != found:
                 what = f"the {name} that is signed is not what the state has"
@@ -228,9 +230,16 @@ class _Fitting:
 
 def _bears_out(move: NamedMove, form: NamedMove) -> bool:
     """Equal in direction and in every signed field."""
-    if move.is_reference != form.is_reference:
-        return False
-    return all(form.mask & bit or getattr(move, name) == getattr(form, name) for bit, name in _FIELDS)
+    mask = form.mask
+    return not (
+        (mask ^ move.mask) & _REFERENCE
+        or (not mask & _SLOT and move.slot != form.slot)
+        or (not mask & _ADDR and move.addr != form.addr)
+        or (not mask & _MARK and move.mark != form.mark)
+        or (not mask & _PREV and move.prev != form.prev)
+        or (not mask & _NEXT and move.next != form.next)
+        or (not mask & _INTX and move.intx != form.intx)
+    )
 
 
 def _can_be(location: Location) -> bool:

@@ -192,3 +192,24 @@ def test_forms_that_fight_for_moves_are_given_up_in_bounded_time() -> None:
     forms = tuple(named_move(Mask.INTX | Mask.SLOT | Mask.PREV, addr=A, after=9) for _ in range(600))
     moves = ordered([use(slot, 1, 9) for slot in range(1, 600)])
     assert misfit(list(forms), moves).field == "location"
+
+
+def test_guards_on_what_the_call_reads_are_not_compared_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger may sign two thousand of them, and lose nothing if they do not fit."""
+    count, compared, equal = 300, 0, NamedMove.__eq__
+
+    def counted(one: NamedMove, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(one, other)
+
+    guards = [
+        named_move(Mask.REFERENCE | Mask.GUARD | Mask.INTX | Mask.PREV | Mask.NEXT, addr=A, slot=i)
+        for i in range(count)
+    ]
+    transaction, moves = unsigned(tuple(guards)), ordered([use(i, 1) for i in range(count)])
+    monkeypatch.setattr(NamedMove, "__eq__", counted)
+    found = fit(transaction, moves, 1, live)
+    assert isinstance(found, Fit)
+    assert set(found.masks) == {guards[0].mask}
+    assert compared <= count
