@@ -23,6 +23,7 @@ from manaflow.errors import Failure, StorageFailure
 from manaflow.moves.block import Block
 from manaflow.moves.columns import Moves
 from manaflow.moves.marks import Location, Mask
+from manaflow.moves.rlp_reader import encode_integer, encode_string, list_prefix
 from manaflow.moves.words import words_of
 from manaflow.validator.store import Store, Transaction, number_key
 
@@ -271,7 +272,11 @@ def _restore_cells(txn: Transaction, journal: bytes) -> None:
 
 
 def _encode_receipts(receipts: Sequence[Receipt]) -> bytes:
-    return bytes(rlp.encode([[r.type, r.status, r.cumulative_gas, r.logs_rlp] for r in receipts]))
+    rows = []
+    for r in receipts:
+        row = b"".join(map(encode_integer, (r.type, r.status, r.cumulative_gas))) + encode_string(r.logs_rlp)
+        rows.append(list_prefix(len(row)) + row)
+    return list_prefix(sum(map(len, rows))) + b"".join(rows)
 
 
 def _decode_receipts(data: bytes) -> tuple[Receipt, ...]:

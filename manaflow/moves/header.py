@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 import rlp
@@ -60,27 +61,39 @@ class Header:
 
     def encode(self) -> bytes:
         """The header's RLP."""
-        return bytes(rlp.encode(list(astuple(self)), sedes=_SEDES))
+        return bytes(rlp.encode([getattr(self, f.name) for f in fields(Header)], sedes=_SEDES))
 
     @property
     def hash(self) -> bytes:
         """SHA-256 of the RLP, 32 bytes."""
-        return hashlib.sha256(self.encode()).digest()
+        return _hash_of(self)
 
     @staticmethod
     def decode(data: bytes) -> Header:
         """Read a header strictly (B1): one encoding, no trailing bytes, at most MAX_HEADER_BYTES."""
         if len(data) > MAX_HEADER_BYTES:
             raise Verdict(Rule.B1, "length of the header", expected=f"at most {MAX_HEADER_BYTES}", actual=len(data))
-        try:
-            items = RlpReader.whole(data)
-            header = Header(*(_read(items, f.name) for f in fields(Header)))
-            items.finish("the header")
-        except RlpError as error:
-            raise Verdict(Rule.B1, f"the header does not decode: {error}") from error
-        if header.version != HEADER_VERSION:
-            raise Verdict(Rule.B1, "version of the header", expected=HEADER_VERSION, actual=header.version)
-        return header
+        return _decoded(bytes(data))
+
+
+@lru_cache(maxsize=256)
+def _decoded(data: bytes) -> Header:
+    """A node reads the headers around its head again and again."""
+    try:
+        items = RlpReader.whole(data)
+        header = Header(*(_read(items, f.name) for f in fields(Header)))
+        items.finish("the header")
+    except RlpError as error:
+        raise Verdict(Rule.B1, f"the header does not decode: {error}") from error
+    if header.version != HEADER_VERSION:
+        raise Verdict(Rule.B1, "version of the header", expected=HEADER_VERSION, actual=header.version)
+    return header
+
+
+@lru_cache(maxsize=256)
+def _hash_of(header: Header) -> bytes:
+    """The hash of a header is asked for some thirty times while its block is made and followed."""
+    return hashlib.sha256(header.encode()).digest()
 
 
 _HASHES: Final = (

@@ -19,6 +19,21 @@ def list_prefix(length: int) -> bytes:
     return bytes((0xF7 + len(size),)) + size
 
 
+def encode_string(data: bytes) -> bytes:
+    """A string's RLP. pyrlp's takes its time to find out what it is given."""
+    if len(data) == 1 and data[0] < 0x80:
+        return data
+    if len(data) < 56:
+        return bytes((0x80 + len(data),)) + data
+    size = len(data).to_bytes((len(data).bit_length() + 7) // 8, "big")
+    return bytes((0xB7 + len(size),)) + size + data
+
+
+def encode_integer(value: int) -> bytes:
+    """The RLP of an integer that is not negative."""
+    return encode_string(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+
 class RlpReader:
     """Reads the items of one list from front to back."""
 

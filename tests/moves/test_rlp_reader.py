@@ -9,7 +9,7 @@ import rlp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from manaflow.moves.rlp_reader import RlpError, RlpReader, list_prefix
+from manaflow.moves.rlp_reader import RlpError, RlpReader, encode_integer, encode_string, list_prefix
 
 TREES = st.recursive(st.binary(max_size=70), lambda inner: st.lists(inner, max_size=6), max_leaves=12)
 LISTS = st.lists(TREES, max_size=6)
@@ -95,3 +95,15 @@ def test_fixed_consumed_and_finish() -> None:
 def test_list_prefix(size: int) -> None:
     payload = b"\x01" * size
     assert list_prefix(size) + payload == rlp.encode([b"\x01"] * size)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", b"\x7f", b"\x80", b"\1\2", bytes(55), bytes(56), bytes(255), bytes(70_000)]
+)
+def test_strings_are_written_as_by_pyrlp(data: bytes) -> None:
+    assert encode_string(data) == rlp.encode(data)
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 255, 256, 2**64 - 1, 2**256 - 1])
+def test_integers_are_written_as_by_pyrlp(value: int) -> None:
+    assert encode_integer(value) == rlp.encode(value)
