@@ -220,7 +220,7 @@ def access_list(chain: Chain, asked: CallObject, block: BlockTag, accounts: Stat
     """The answer of eth_createAccessList."""
     scene = Scene(chain, block, accounts)
     gas = scene.environment.gas_limit if asked.gas is None else asked.gas
-    request = asked.request(chain.config.chain_id, min(gas, gas_cap))
+    request = asked.request(chain.config.chain_id, highest_gas(scene.environment, min(gas, gas_cap)))
     scene.check(request)
     try:
         entries, result = create_access_list(scene.view.world, scene.environment, request, *scene.place)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from manaflow.node.chain import ChainThread
+from manaflow.node.chain_thread import NodeThread
 from manaflow.node.eth_accounts import AccountMethods
 from manaflow.node.eth_blocks import BlockMethods
 from manaflow.node.eth_calls import CALL_GAS, CallMethods
@@ -14,6 +14,7 @@ from manaflow.node.eth_dev import DevMethods, Producing
 from manaflow.node.eth_fees import FeeMethods
 from manaflow.node.eth_logs import LogLimits, LogMethods
 from manaflow.node.eth_network import NetworkMethods
+from manaflow.node.eth_pool import PoolMethods
 from manaflow.node.eth_sending import SendingMethods
 from manaflow.node.eth_state import StateMethods
 from manaflow.node.filters import Filters
@@ -35,7 +36,7 @@ class EthLimits:
 
 
 def eth_methods(
-    thread: ChainThread,
+    thread: NodeThread,
     limits: Limits,
     clock: Clock,
     *,
@@ -58,6 +59,7 @@ def eth_methods(
         CallMethods(thread, bounds.call_gas),
         BlockMethods(thread),
         SendingMethods(thread),
+        PoolMethods(thread),
         AccountMethods(thread, fees, keys),
         fees,
         logs,

@@ -85,6 +85,7 @@ class Live:
             eth_limits=eth_limits,
         )
         self.hub = Hub(self.limits)
+        self.methods = frozenset(methods)
         self.server = RpcServer(methods, self.hub, self.limits, port=0)
         self._server_thread = threading.Thread(target=lambda: uvloop.run(self._main()))
         self._is_up = threading.Event()

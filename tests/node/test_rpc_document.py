@@ -1,0 +1,111 @@
+"""docs/RPC.md is true: each of its examples of Ethereum's methods runs against `manaflow node --dev`, in order."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.conftest import ROOT
+from tests.node.live import Live
+
+DOCUMENT = (ROOT / "docs" / "RPC.md").read_text()
+OURS = re.compile(r"(eth|net|web3|txpool|personal|evm|hardhat|anvil)_")
+"""Namespaces of Ethereum's methods; mana_* has a test of its own."""
+
+
+def examples() -> Iterator[tuple[str, Any]]:
+    """("-->", request), ("<--", answer) and ("<~~", notification), in order."""
+    for block in re.findall(r"^```\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL):
+        lines = [line for line in block.splitlines() if line]
+        if lines and lines[0].startswith("--> ") and OURS.match(json.loads(lines[0][4:]).get("method", "")):
+            yield from ((line[:3], json.loads(line[4:])) for line in lines)
+
+
+class Names:
+    """What the document's $names stand for."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def fill(self, value: Any) -> Any:
+        """A request with the values of its names."""
+        if isinstance(value, dict):
+            return {key: self.fill(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.fill(one) for one in value]
+        return self.values[value] if isinstance(value, str) and value.startswith("$") else value
+
+    def compare(self, documented: Any, actual: Any, where: str) -> None:
+        """Raises AssertionError if the answer is not as documented; takes down what new names stand for."""
+        if documented == "$_":
+            return
+        if isinstance(documented, str) and documented.startswith("$"):
+            assert self.values.setdefault(documented, actual) == actual, where
+        elif isinstance(documented, dict):
+            assert isinstance(actual, dict), f"{where}: {actual}"
+            keys = set(documented) - {"..."}
+            assert keys <= set(actual) if "..." in documented else keys == set(actual), f"{where}: {actual}"
+            for key in keys:
+                self.compare(documented[key], actual[key], f"{where}.{key}")
+        elif isinstance(documented, list):
+            assert isinstance(actual, list), f"{where}: {actual}"
+            assert len(documented) == len(actual), f"{where}: {actual}"
+            for i, (one, found) in enumerate(zip(documented, actual, strict=True)):
+                self.compare(one, found, f"{where}[{i}]")
+        else:
+            assert documented == actual, where
+
+
+@pytest.fixture
+def socket() -> Iterator[ClientConnection]:
+    """A connection to `manaflow node --dev`."""
+    command = [sys.executable, "-m", "manaflow.cli", "node", "--dev", "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            greeting = json.loads(process.stdout.readline())
+            with connect(greeting["url"].replace("http", "ws")) as socket:
+                yield socket
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def test_every_example_runs(socket: ClientConnection) -> None:
+    names, number, held = Names(), 0, []
+    request: dict[str, Any] = {}
+    answer: Any = None
+
+    def receive() -> Any:
+        return json.loads(socket.recv(timeout=30))
+
+    for mark, value in examples():
+        if mark == "-->":
+            number += 1
+            request = {"jsonrpc": "2.0", "id": number, "params": [], **names.fill(value)}
+            socket.send(json.dumps(request))
+            answer = receive()
+            while answer.get("method") == "eth_subscription":
+                held.append(answer)
+                answer = receive()
+        elif mark == "<--":
+            assert answer["id"] == number
+            names.compare(value, answer.get("error", answer.get("result")), str(request))
+        else:
+            told = held.pop(0) if held else receive()
+            names.compare(value, told["params"], f"what came after {request}")
+    assert number > 80
+
+
+def test_every_method_has_an_example(tmp_path: Any) -> None:
+    with Live(tmp_path) as node:
+        methods = set(node.methods)
+    shown = {value["method"] for mark, value in examples() if mark == "-->"}
+    assert shown == methods | {"eth_subscribe", "eth_unsubscribe"}
