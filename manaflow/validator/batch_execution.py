@@ -5,23 +5,20 @@ What the block has left of gas is not looked at here (each is judged as if it st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from manaflow._native import Codes
 from manaflow.errors import Failure, Rule, StorageFailure, Verdict
+from manaflow.evm.code_cache import CodeCache, CodeOf, code_hashes_named
 from manaflow.evm.environment import environment_of
 from manaflow.evm.isolated import execute_alone, job_of
-from manaflow.evm.native import MAX_CODES, RevmExecutor, execute_block
+from manaflow.evm.native import RevmExecutor, execute_block
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32, Mark
 from manaflow.rules.config import ChainConfig
 from manaflow.validator.candidates import Candidates
-
-CodeOf = Callable[[bytes], bytes | None]
-"""Code bytes by keccak-256; None if they are not known."""
 
 
 class BatchExecution:
@@ -30,7 +27,7 @@ class BatchExecution:
     def __init__(self, config: ChainConfig, opened: Header, threads: int = 0) -> None:
         """`threads`: how many at most, 0 for all."""
         self._environment, self._threads = environment_of(opened, config), threads
-        self._codes, self._revm = Codes(), RevmExecutor()
+        self._cache, self._revm = CodeCache(), RevmExecutor()
 
     def run(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> Mapping[int, Verdict | None]:
         """X0 to X5 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
@@ -38,7 +35,28 @@ class BatchExecution:
         One that names a code which nobody knows is not executed and not answered for: its cell cannot be there (V1).
         What the rules cannot hold is refused by X0.
         """
-        ready = self._with_codes(candidates, which, code_of)
+        offsets, moves = candidates.offsets, candidates.block.moves
+        unknown: set[bytes] = set()
+
+        def named_by(t: int) -> set[bytes]:
+            return code_hashes_named(moves.take(offsets[t], offsets[t + 1]))
+
+        def noting(code_hash: bytes) -> bytes | None:
+            code = code_of(code_hash)
+            if code is None:
+                unknown.add(code_hash)
+            return code
+
+        verdicts: dict[int, Verdict | None] = {}
+        is_whole = len(which) == len(candidates.batch)
+        names = code_hashes_named(moves) if is_whole else set[bytes]().union(*map(named_by, which))
+        for group in self._cache.groups(which, names, named_by, noting):
+            ready = [t for t in group if not named_by(t) & unknown] if unknown else group
+            verdicts |= self._judge(candidates, ready, code_of)
+        return verdicts
+
+    def _judge(self, candidates: Candidates, ready: Sequence[int], code_of: CodeOf) -> dict[int, Verdict | None]:
+        """Those whose codes the cache holds."""
         if not ready:
             return {}
         try:
@@ -57,7 +75,7 @@ class BatchExecution:
             block.leaves,
             block.envelopes,
             candidates.envelopes.sender,
-            self._codes,
+            self._cache.codes,
             order=np.array(which, np.int64),
             threads=self._threads,
         )
@@ -79,20 +97,3 @@ class BatchExecution:
         if found:
             raise Failure(f"internal error: together refused by {Rule(found).name}, alone accepted")
         return None
-
-    def _with_codes(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> list[int]:
-        """Those of `which` whose codes are all known; they are in the native cache afterwards."""
-        if len(self._codes) > MAX_CODES:
-            self._codes = Codes()
-        moves, asked = candidates.block.moves, set(which)
-        rows = np.flatnonzero((moves.mark == Mark.CODE) & moves.prev.any(axis=1))
-        missing: set[int] = set()
-        for row, t in zip(rows.tolist(), candidates.transactions_of(rows), strict=True):
-            if t not in asked or (code_hash := moves.prev[row].tobytes()) in self._codes:
-                continue
-            code = code_of(code_hash)
-            if code is None:
-                missing.add(t)
-            else:
-                self._codes.add(code)
-        return [t for t in which if t not in missing]

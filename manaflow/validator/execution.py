@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from manaflow._native import NOT_EXECUTED, Codes
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.calls import calls_of
+from manaflow.evm.code_cache import CodeCache, CodeOf, code_hashes_named
 from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
 from manaflow.evm.executor import Executor, Job, SystemCall
 from manaflow.evm.isolated import execute_alone, job_of
-from manaflow.evm.native import MAX_CODES, RevmExecutor, execute_block
+from manaflow.evm.native import RevmExecutor, execute_block
 from manaflow.moves.block import Block
 from manaflow.moves.columns import I64, U8
 from manaflow.moves.envelopes import decode_envelope
@@ -23,17 +22,14 @@ from manaflow.moves.transactions import EthereumTransaction
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.system import expected_system_leaves
 
-CodeOf = Callable[[bytes], bytes | None]
-"""Code bytes by keccak-256; None if they are not known."""
-
 
 class BlockExecution:
-    """Executes blocks natively. Codes are analysed once and kept from block to block."""
+    """Executes blocks natively. Codes are analysed once and kept from block to block, as many as fit."""
 
     def __init__(self, config: ChainConfig, threads: int = 0) -> None:
         """`threads`: how many at most, 0 for all."""
         self.config, self.threads = config, threads
-        self._codes = Codes()
+        self._cache = CodeCache()
         self._revm = RevmExecutor()
 
     def run(self, block: Block, senders: U8, code_of: CodeOf, order: I64 | None = None) -> U8:
@@ -42,11 +38,21 @@ class BlockExecution:
         senders: uint8[t, 20], zeros for system leaves; `order`: int64, leaves in any order, None for all. The block is
         after genesis and fulfils B, S1 and M. Raises Failure if a code is missing, Unsupported for what no rule holds.
         """
-        self._load_codes(block, code_of)
         environment, calls = environment_of(block.header, self.config), calls_of(self.config, block)
-        return execute_block(
-            environment, block.moves, block.leaves, calls, senders, self._codes, order=order, threads=self.threads
-        )
+        results = np.full(len(block.leaves), NOT_EXECUTED, np.uint8)
+        which: list[int] = list(range(len(results))) if order is None else order.tolist()
+        offsets, with_body = block.leaves.move_offsets().tolist(), self._with_body(block, code_of)
+
+        def named_by(t: int) -> set[bytes]:
+            return code_hashes_named(block.moves.take(offsets[t], offsets[t + 1]))
+
+        for group in self._cache.groups(which, code_hashes_named(block.moves), named_by, with_body):
+            at, codes = np.array(group, np.int64), self._cache.codes
+            found = execute_block(
+                environment, block.moves, block.leaves, calls, senders, codes, order=at, threads=self.threads
+            )
+            results[at] = found[at]
+        return results
 
     def check(self, block: Block, senders: U8, code_of: CodeOf) -> None:
         """Raises the Verdict of the first transaction that breaks X0 to X5."""
@@ -64,16 +70,6 @@ class BlockExecution:
                 f"internal error: the block's execution refuses transaction {t} by {name}, alone it is accepted"
             )
         return verdict
-
-    def _load_codes(self, block: Block, code_of: CodeOf) -> None:
-        """Every code that a cell of the block names before it is used, as far as it is known, into the native cache."""
-        if len(self._codes) > MAX_CODES:
-            self._codes = Codes()
-        named = block.moves.prev[block.moves.mark == Mark.CODE].tobytes()
-        with_body = self._with_body(block, code_of)
-        for code_hash in {named[i : i + 32] for i in range(0, len(named), 32)}:
-            if code_hash != ZERO32 and code_hash not in self._codes and (code := with_body(code_hash)) is not None:
-                self._codes.add(code)
 
     def _with_body(self, block: Block, code_of: CodeOf) -> CodeOf:
         """Codes of the block's own body, then those that are known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
 from manaflow.coordinator.seal import sign
 from manaflow.errors import Failure, Rule, Verdict
+from manaflow.evm.code_cache import CodeCache
 from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
@@ -20,6 +22,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.leaf import Leaf
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
 from manaflow.moves.wire import encode_block
+from manaflow.validator import execution as execution_module
 from manaflow.validator.backwards import verify_backwards
 from manaflow.validator.execution import BlockExecution, judge_alone, kinds_of
 from manaflow.validator.validator import Mode, Validator
@@ -164,6 +167,28 @@ def test_any_order_gives_the_same_and_a_missing_code_fails(prague: Chain) -> Non
     assert not execution.run(block, senders, prague.codes.get, order[::-1].copy()).any()
     with pytest.raises(Failure, match="code"):
         BlockExecution(prague.config, 1).run(replace(block, codes=()), senders, lambda _: None)
+
+
+@pytest.mark.parametrize("most", [0, 30_000, 200_000])
+def test_a_small_cache_of_codes_gives_the_same(prague: Chain, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = prague.blocks[0]
+    codes, senders = prague.codes, senders_of(block, prague)
+    gas = block.leaves.gas_used.copy()
+    gas[3] += np.uint64(1)
+    lie = replace(block, leaves=replace(block.leaves, gas_used=gas))
+    groups, real = [], execution_module.execute_block
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        groups.append(len(options["order"]))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(execution_module, "execute_block", counting)
+    small, large = BlockExecution(prague.config, 1), BlockExecution(prague.config, 1)
+    small._cache = CodeCache(most)
+    for made in (block, lie):
+        assert small.run(made, senders, codes.get).tolist() == large.run(made, senders, codes.get).tolist()
+    assert groups.count(len(block.leaves)) == 2
+    assert len(groups) > 4
 
 
 def test_engines_that_disagree_are_an_internal_error(prague: Chain) -> None:
