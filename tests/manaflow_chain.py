@@ -46,11 +46,14 @@ def created(sender: bytes, nonce: int) -> bytes:
 class Producer:
     """Accounts with keys and a filler. `blocks` are those after genesis."""
 
-    def __init__(self, accounts: int = 5, alloc: Mapping[bytes, Allocation] | None = None) -> None:
+    def __init__(
+        self, accounts: int = 5, alloc: Mapping[bytes, Allocation] | None = None, others: Sequence[bytes] = ()
+    ) -> None:
+        """others: addresses of further producers of the chain."""
         self.keys = [key_of(i) for i in range(accounts)]
         self.addresses = [address_of(key) for key in self.keys]
         self.nonces = [0] * accounts
-        self.config = manaflow_config(CHAIN_ID, [producer_of(DEVELOPMENT_KEY)], challenge_blocks=4)
+        self.config = manaflow_config(CHAIN_ID, [producer_of(DEVELOPMENT_KEY), *others], challenge_blocks=4)
         rich: dict[bytes, Allocation] = {address: (1000 * ETHER, 0, b"", {}) for address in self.addresses}
         self.genesis = new_chain(
             self.config, {**rich, **(alloc or {})}, NATIVE, timestamp=1000, gas_limit=30_000_000, base_fee=BASE_FEE

@@ -29,6 +29,11 @@ class Metrics:
         self.websockets = Gauge("manaflow_websockets", "Open WebSockets", registry=self.registry)
         self.subscriptions = Gauge("manaflow_subscriptions", "Subscriptions", registry=self.registry)
         self.dropped = Counter("manaflow_clients_dropped", "Clients cut off", ["why"], registry=self.registry)
+        self._proofs = Counter("manaflow_proofs", "Fraud proofs by outcome", ["outcome"], registry=self.registry)
+
+    def proof(self, outcome: str) -> None:
+        """See proofs.Judging."""
+        self._proofs.labels(outcome).inc()
 
     def answered(self, method: str, seconds: float, code: int | None) -> None:
         """See rpc.Observer. Codes are the node's own, so there are few of them."""

@@ -62,13 +62,18 @@ class Fan:
             listener.notice(kind, item)
 
 
+def node_limits() -> Limits:
+    """What a node lets its clients take, unless told otherwise."""
+    return Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=(PROOF_CLASS,))
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Where a node listens, and within which bounds."""
 
     host: str = "127.0.0.1"
     port: int = 8545
-    limits: Limits = field(default_factory=lambda: Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=(PROOF_CLASS,)))
+    limits: Limits = field(default_factory=node_limits)
     keys: tuple[bytes, ...] = ()
     """Of accounts that the node signs for (eth_accounts, eth_sendTransaction): for development only."""
     may_seal: bool = False
