@@ -78,7 +78,8 @@ class Filling:
         """None between a sealed block and the next opened one."""
         self._flight: Flight | None = None
         self._ready: list[tuple[tuple[int, ...], int, bytes]] = []
-        """(policy's key, arrival, txid) of what may be filled next; what no longer may stays until it is met."""
+        """(key, arrival, txid) of what may be filled next; what no longer may stays until it is met. key: the policy's,
+        behind 1 for what waits for its value to come back, which is executed for nothing as often as not."""
         self._parked: set[bytes] = set()
         """Txids that are not tried again in this block."""
         self._thirsty: dict[bytes, bytes] = {}
@@ -121,7 +122,8 @@ class Filling:
             return
         base_fee = block.environment.base_fee
         if entry.max_fee >= base_fee:
-            heapq.heappush(self._ready, (self.policy.key(entry, base_fee), entry.arrival, entry.txid))
+            key = (int(entry.txid in self._told), *self.policy.key(entry, base_fee))
+            heapq.heappush(self._ready, (key, entry.arrival, entry.txid))
 
     def place(self, entry: Entry) -> None:
         """A transaction has come into the pool."""
@@ -143,11 +145,14 @@ class Filling:
                 break
 
     def _choose(self, limit: int) -> list[Entry]:
-        """What to fill, by the policy, and by nonce within a sender."""
+        """What to fill, by the policy, and by nonce within a sender; what waits for its value goes after all others."""
         chosen: list[Entry] = []
         nonces: dict[bytes, int] = {}
         while self._ready and len(chosen) < limit:
-            _, arrival, txid = heapq.heappop(self._ready)
+            key, arrival, txid = heapq.heappop(self._ready)
+            if key[0] and chosen and chosen[0].txid not in self._told:
+                heapq.heappush(self._ready, (key, arrival, txid))
+                break
             entry = self.pool.get(txid)
             if entry is None or entry.arrival != arrival or entry.is_held or txid in self._parked:
                 continue
