@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from eth_abi.abi import encode
 
-from manaflow.coordinator.genesis import Allocation
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark
+from manaflow.wallet.declare import Wish
 
 CONTRACTS: Final[Mapping[str, Any]] = json.loads((Path(__file__).parent / "contracts" / "contracts.json").read_text())
 """Runtime code and selectors by contract; contracts/build.mjs made it from the Solidity beside it."""
@@ -26,6 +26,9 @@ POOL_TOKENS: Final = 2_000_000 * ETHER
 """What the pool begins with: 2,000 tokens for an ether."""
 TRADER_ETHER: Final = 100 * ETHER
 TRADER_TOKENS: Final = 20_000 * ETHER
+
+FOR_EVER: Final = 0
+"""Of a signature: one that loses is then given up at once, instead of waiting for its state to come back."""
 
 TOTAL_SUPPLY_SLOT, BALANCES_SLOT, ALLOWANCES_SLOT = range(3)
 """Where Token.sol keeps them."""
@@ -56,24 +59,16 @@ CONTESTED: Final = (ether_of(POOL), tokens_of(POOL))
 """The two cells that every swap consumes."""
 
 
-def genesis(traders: Iterable[bytes]) -> dict[bytes, Allocation]:
-    """The accounts of a new chain: both contracts, and traders with ether and tokens that the pool may not take yet."""
+def genesis(traders: Iterable[bytes]) -> dict[str, Any]:
+    """What `manaflow genesis` reads: both contracts, and traders with ether, and tokens that the pool may not take."""
     owners = dict.fromkeys(traders, TRADER_TOKENS) | {POOL: POOL_TOKENS}
-    storage = {balance_slot(owner): _word(tokens) for owner, tokens in owners.items()}
-    storage[_word(TOTAL_SUPPLY_SLOT)] = _word(sum(owners.values()))
-    token, pool = (bytes.fromhex(CONTRACTS[name]["code"]) for name in ("Token", "Pool"))
-    accounts: dict[bytes, Allocation] = {trader: (TRADER_ETHER, 0, b"", {}) for trader in owners}
-    return {**accounts, TOKEN: (0, 1, token, storage), POOL: (POOL_ETHER, 1, pool, {})}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a transaction calls."""
-
-    to: bytes
-    data: bytes
-    value: int = 0
-    """Wei."""
+    storage = {_hex(balance_slot(owner)): hex(tokens) for owner, tokens in owners.items()}
+    storage[hex(TOTAL_SUPPLY_SLOT)] = hex(sum(owners.values()))
+    token, pool = ("0x" + CONTRACTS[name]["code"] for name in ("Token", "Pool"))
+    accounts: dict[str, Any] = {_hex(owner): {"balance": hex(TRADER_ETHER)} for owner in owners}
+    accounts[_hex(TOKEN)] = {"nonce": "0x1", "code": token, "storage": storage}
+    accounts[_hex(POOL)] = {"balance": hex(POOL_ETHER), "nonce": "0x1", "code": pool}
+    return accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +91,25 @@ class Swap:
     is_buy: bool
     amount: int
 
-    def call(self, seen: Reserves, slippage: float) -> Call:
-        """The call that takes no less than what the pool gives on the reserves that the trader sees, less `slippage`.
-
-        This minimum is in the calldata, so that it is signed and holds on whatever state the call will run.
-        """
+    def expected(self, seen: Reserves) -> int:
+        """What the pool gives on these reserves."""
         reserves = (seen.ether, seen.tokens) if self.is_buy else (seen.tokens, seen.ether)
-        least = int(out(self.amount, *reserves) * (1 - slippage))
+        return out(self.amount, *reserves)
+
+    def wish(self, seen: Reserves, slippage: float) -> Wish:
+        """The call that takes no less than what the trader sees, less `slippage`.
+
+        This least output is in the calldata, so that it is signed and holds on whatever state the call will run.
+        """
+        least = int(self.expected(seen) * (1 - slippage))
         if self.is_buy:
-            return Call(POOL, calldata("Pool", "buy(uint256)", least), self.amount)
-        return Call(POOL, calldata("Pool", "sell(uint256,uint256)", self.amount, least))
+            return Wish(POOL, self.amount, calldata("Pool", "buy(uint256)", least), valid_until=FOR_EVER)
+        return Wish(POOL, 0, calldata("Pool", "sell(uint256,uint256)", self.amount, least), valid_until=FOR_EVER)
 
 
-def approval() -> Call:
+def approval() -> Wish:
     """The call that lets the pool take any tokens of its caller."""
-    return Call(TOKEN, calldata("Token", "approve(address,uint256)", POOL, UNLIMITED))
+    return Wish(TOKEN, 0, calldata("Token", "approve(address,uint256)", POOL, UNLIMITED))
 
 
 def out(amount: int, reserve_in: int, reserve_out: int) -> int:
@@ -131,5 +130,5 @@ def reserves(value_at: Callable[[Location], bytes]) -> Reserves:
     return Reserves(ether, tokens)
 
 
-def _word(value: int) -> bytes:
-    return value.to_bytes(32, "big")
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from examples.amm.market import genesis
+from examples.amm.market import approval, genesis, reserves
 from examples.amm.traders import Trader
+from manaflow.coordinator.allocation import allocation_of
 from manaflow.coordinator.core import Coordinator
 from manaflow.coordinator.following import Follower
 from manaflow.coordinator.genesis import manaflow_config, new_chain
@@ -41,8 +42,10 @@ from manaflow.moves.block import Block
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Location
 from manaflow.validator.validator import Validator
-from manaflow.wallet.intents import Intent
-from manaflow.wallet.source import Cell
+from manaflow.wallet.declare import Wish, declare
+from manaflow.wallet.intents import Intent, Policy
+from manaflow.wallet.keys import sign
+from manaflow.wallet.source import Cell, Snapshot
 
 CHAIN_ID = 7_779
 COINBASE = b"\xc0" * 20
@@ -98,7 +101,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         config = manaflow_config(CHAIN_ID, [producer_of(DEVELOPMENT_KEY)])
-        alloc = genesis(trader.address for trader in self.traders)
+        alloc = allocation_of(genesis(trader.address for trader in self.traders))
         self.genesis = new_chain(config, alloc, NATIVE, timestamp=1_000, gas_limit=30_000_000, base_fee=10**9)
         self.validator = Validator.create(self.path / "validator", self.genesis, mode="execute", threads=1)
         self.latest = LatestIndex.open(self.path / "latest")
@@ -139,8 +142,14 @@ class Exchange:
 
     # Traders
 
-    def source(self, coordinator: Coordinator) -> Seen:
-        return Seen(coordinator, self.validator.code)
+    def sign_swap(self, coordinator: Coordinator, trader: Trader) -> bytes:
+        seen = Seen(coordinator, self.validator.code)
+        wish = trader.wish(reserves(lambda location: seen.cell(location).value))
+        return self.sign(coordinator, trader, wish, Policy(trader.intent))
+
+    def sign(self, coordinator: Coordinator, trader: Trader, wish: Wish, policy: Policy) -> bytes:
+        snapshot = Snapshot(Seen(coordinator, self.validator.code))
+        return sign(declare(snapshot, trader.address, wish, policy).transaction, trader.account)
 
     def coordinator_of(self, trader: Trader) -> Coordinator:
         """Every wallet knows one, which has seen all that the trader did before."""
@@ -150,7 +159,7 @@ class Exchange:
         """Every trader lets the pool take tokens; nobody contends for anything."""
         for trader in self.traders:
             coordinator = self.coordinator_of(trader)
-            self.submit(coordinator, None, trader.sign_approval(self.source(coordinator)))
+            self.submit(coordinator, None, self.sign(coordinator, trader, approval(), Policy(Intent.EXACT)))
         self.until(lambda: not self.pending)
 
     def trade(self) -> None:
@@ -161,7 +170,7 @@ class Exchange:
 
     def swap(self, trader: Trader) -> None:
         coordinator = self.coordinator_of(trader)
-        self.submit(coordinator, trader, trader.sign_swap(self.source(coordinator)))
+        self.submit(coordinator, trader, self.sign_swap(coordinator, trader))
 
     def submit(self, coordinator: Coordinator, trader: Trader | None, envelope: bytes) -> None:
         self.pending[keccak256(envelope)] = Pending(trader, envelope)

@@ -161,8 +161,7 @@ def behind_a_whale(path: Path, intent: Intent, slippage: float) -> Behind:
     whale.swaps = [Swap(True, 90 * ETHER)]
     exchange = Exchange(path / f"{slippage}", [buyer, whale], 3)
     coordinator, results = exchange.coordinators[0], []
-    seen = exchange.source(coordinator)
-    for envelope in [trader.sign_swap(seen) for trader in (whale, buyer)]:
+    for envelope in [exchange.sign_swap(coordinator, trader) for trader in (whale, buyer)]:
         coordinator.handle(Submit((envelope,)))
         answer = coordinator.handle(Fill())
         for send in [result for result in answer if isinstance(result, Send)]:
