@@ -84,7 +84,7 @@ class ReadMethods:
         the manaVerdicts subscription has it. null if there was nothing to tell, or it is forgotten."""
 
         def read(chain: OwnedChain) -> dict[str, Any] | None:
-            found = chain.conflict(bytes(txid))
+            found = chain.conflicts.get(data(txid))
             return None if found is None else {"kind": found[0], **found[1]}
 
         return await self._thread.call(read)

@@ -7,11 +7,10 @@ listen are told.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from manaflow.coordinator.core import Coordinator
 from manaflow.coordinator.following import MAX_HELD, Follower
@@ -26,20 +25,17 @@ from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mark
 from manaflow.node.chain import Events, SealedBlock
+from manaflow.node.conflicts import Conflicts
 from manaflow.node.coordinator_role import BATCH, CoordinatorRole
 from manaflow.node.errors import METHOD_NOT_SUPPORTED, RpcError
 from manaflow.node.links import LocalLink, ValidatorLink
+from manaflow.node.sealed_blocks import SealedBlocks
 from manaflow.node.validator_role import Sealing, ValidatorRole
 from manaflow.node.views import HeadView, PendingView
 from manaflow.rules.config import ChainConfig
-from manaflow.rules.system import expected_system_leaves
 from manaflow.validator.validator import Validator
 
 T = TypeVar("T")
-MAX_CONFLICTS: Final = 10_000
-"""Transactions of which the last notice is remembered."""
-MAX_RECENT: Final = 8
-"""Sealed blocks that are kept decoded."""
 Clock = Callable[[], float]
 """Seconds that never go back."""
 
@@ -66,8 +62,9 @@ class OwnedChain:
         self._takes_transactions = takes_transactions
         self.broken: BaseException | None = None
         self._outbox: list[Callable[[], None]] = []
-        self._recent: OrderedDict[int, SealedBlock] = OrderedDict()
-        self._conflicts: OrderedDict[bytes, tuple[str, Mapping[str, Any]]] = OrderedDict()
+        self._blocks = SealedBlocks(validator, latest)
+        self.conflicts = Conflicts()
+        """What signers were told last."""
         self._follower = Follower(validator, latest)
         for _ in self._follower.catch_up():
             pass
@@ -120,24 +117,11 @@ class OwnedChain:
 
     def header(self, number: int) -> Header | None:
         """Canonical."""
-        known = self._recent.get(number)
-        if known is not None:
-            return known.block.header
-        return self.validator.header(number) if 0 <= number < 2**64 else None
+        return self._blocks.header(number)
 
     def sealed(self, key: int | bytes) -> SealedBlock | None:
         """Canonical, decoded."""
-        if isinstance(key, int):
-            return self._sealed_at(key)
-        for known in self._recent.values():
-            if known.block.hash == key:
-                return known
-        with self.validator.archive() as archive:
-            block = archive.block(key) if len(key) == 32 else None
-            record = None if block is None else archive.canonical(block.header.number)
-        if block is None or record is None or record.hash != key:
-            return None
-        return self._with_receipts(block)
+        return self._blocks.get(key)
 
     def place(self, txid: bytes) -> tuple[int, int] | None:
         """By the latest index."""
@@ -147,7 +131,7 @@ class OwnedChain:
         """Pending: of the open block, which is opened if none is; a coordinator whose validator has none sees the
         head's."""
         if pending:
-            if self.producer is not None:
+            if self.producer is not None and not self.producer.is_barred:
                 self._ensure_open()
             if self._opened is not None:
                 opened = self._opened
@@ -198,7 +182,7 @@ class OwnedChain:
 
     def open_block(self) -> Opened:
         """The open block for another process's coordinator. Raises Failure if this node is no validator."""
-        self._own_producer()
+        self._check_may_produce()
         self._ensure_open()
         assert self._opened is not None
         self._learn()
@@ -214,7 +198,7 @@ class OwnedChain:
         opened: hash of the open block's header that it was filled for. Raises Verdict(B1) for a batch that is none,
         Failure if another block is open, or if this node is no validator.
         """
-        producer = self._own_producer()
+        producer = self._check_may_produce()
         if producer.block is None:
             self._ensure_open()
         block = producer.block
@@ -227,7 +211,7 @@ class OwnedChain:
 
     def seal(self) -> Block:
         """Seal the open block now, whatever it holds. Raises Failure if this node is no validator."""
-        self._own_producer()
+        self._check_may_produce()
         self._fill()
         return self._seal()
 
@@ -275,6 +259,9 @@ class OwnedChain:
         if self.producer is None or self._sealing is None:
             self.coordinator.pump(self.batch)
             return
+        if self.producer.is_barred:
+            self._sealing.sealed(self._clock())
+            return
         if was_changed or len(self.coordinator.core.pool):
             self._fill()
         if self._sealing.is_due(self._clock(), self.producer.admitted):
@@ -303,12 +290,11 @@ class OwnedChain:
             undone = self._undone_receipts()
             match next(steps, None):
                 case Sealed(block) as message:
-                    sealed = SealedBlock(block, self._follower.receipts, self._first_signed(block))
-                    self._remember(sealed)
+                    sealed = self._blocks.put(block, self._follower.receipts)
                     self._outbox.append(partial(self._events.sealed, sealed))
                 case Undone(block) as message:
-                    self._recent.pop(block.header.number, None)
-                    gone = SealedBlock(block, undone, self._first_signed(block))
+                    self._blocks.drop(block.header.number)
+                    gone = self._blocks.of(block, undone)
                     self._outbox.append(partial(self._events.undone, gone))
                 case None:
                     return
@@ -344,17 +330,8 @@ class OwnedChain:
 
     # Small things
 
-    def conflict(self, txid: bytes) -> tuple[str, Mapping[str, Any]] | None:
-        """The last notice about a transaction: (kind, item)."""
-        return self._conflicts.get(txid)
-
     def _told(self, kind: str, item: Mapping[str, Any]) -> None:
-        if kind != "admitted":
-            txid = bytes.fromhex(item["txid"][2:])
-            self._conflicts[txid] = kind, item
-            self._conflicts.move_to_end(txid)
-            if len(self._conflicts) > MAX_CONFLICTS:
-                self._conflicts.popitem(last=False)
+        self.conflicts.remember(kind, item)
         self._outbox.append(partial(self._events.notice, kind, item))
 
     def _own_producer(self) -> ValidatorRole:
@@ -362,27 +339,11 @@ class OwnedChain:
             raise Failure("this node has no open block: ask a validator")
         return self.producer
 
-    def _sealed_at(self, number: int) -> SealedBlock | None:
-        known = self._recent.get(number)
-        if known is not None:
-            return known
-        block = self.validator.block(number) if 0 <= number < 2**64 else None
-        return None if block is None else self._with_receipts(block)
-
-    def _with_receipts(self, block: Block) -> SealedBlock:
-        sealed = SealedBlock(block, self.latest.receipts(block.header.number) or (), self._first_signed(block))
-        self._remember(sealed)
-        return sealed
-
-    def _remember(self, sealed: SealedBlock) -> None:
-        self._recent[sealed.block.header.number] = sealed
-        if len(self._recent) > MAX_RECENT:
-            self._recent.popitem(last=False)
-
-    def _first_signed(self, block: Block) -> int:
-        if block.header.number == self.config.genesis_number:
-            return len(block.leaves)
-        return len(expected_system_leaves(self.config, block.header, block.withdrawals)[0])
+    def _check_may_produce(self) -> ValidatorRole:
+        producer = self._own_producer()
+        if producer.is_barred:
+            raise Failure("this producer has signed a block on the head that was taken back: another one must go on")
+        return producer
 
     @contextmanager
     def _whole(self, *allowed: type[Exception]) -> Iterator[None]:

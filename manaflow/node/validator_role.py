@@ -93,8 +93,9 @@ class Interval:
         return now >= self._next
 
     def sealed(self, now: float) -> None:
-        """The next one is an interval after this one was due; missed ones are not made up for."""
-        self._next = max(self._next + self.seconds, now)
+        """The next one is an interval after this one was due, or was asked for; missed ones are not made up for."""
+        following = min(self._next, now) + self.seconds
+        self._next = following if following > now else now + self.seconds
 
 
 STALE_AFTER: Final = 1
@@ -152,8 +153,19 @@ class ValidatorRole:
             raise Failure(f"timestamp {timestamp} is not later than the head's, {head.timestamp}")
         self._next_timestamp = timestamp
 
+    @property
+    def is_barred(self) -> bool:
+        """Whether this producer has signed a block on the head, which was taken back (F1): it may sign no other on it.
+
+        Another producer goes on, or nobody does.
+        """
+        return self.block is None and self._validator.pending.signed(self._validator.head[1]) is not None
+
     def ensure_open(self) -> bool:
-        """Open a block on the head if none is, or if one that holds nothing is stale. True if one was opened."""
+        """Open a block on the head if none is, or if one that holds nothing is stale. True if one was opened.
+
+        Raises Failure if it `is_barred`.
+        """
         block, (head, _) = self.block, self._validator.head
         timestamp = max(self.now, head.timestamp + 1) if self._next_timestamp is None else self._next_timestamp
         if block is not None and (block.sequence or self._is_fresh(block.header, timestamp)):
