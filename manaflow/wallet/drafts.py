@@ -11,6 +11,7 @@ from manaflow.moves.declared import encode_declared, signing_hash, typed_data
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_sender
 from manaflow.moves.signatures import recover_address
 from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
+from manaflow.wallet.strict_json import parse
 
 KIND: Final = "manaflow declaration"
 VERSION: Final = 1
@@ -59,11 +60,11 @@ class Draft:
 def read_draft(data: bytes) -> Draft:
     """A draft file. Raises Failure, also if its typed data is of another transaction than its envelope."""
     try:
-        fields: Any = json.loads(data)
+        fields: Any = parse(data)
         kind, version = fields["kind"], fields["version"]
         sender, unsigned = bytes.fromhex(fields["sender"][2:]), bytes.fromhex(fields["unsigned"][2:])
         shown = fields["typedData"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise Failure("the file is no declaration") from None
     if (kind, version) != (KIND, VERSION) or len(sender) != 20:
         raise Failure(f"the file is no declaration of version {VERSION}")

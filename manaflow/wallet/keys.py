@@ -21,6 +21,7 @@ from manaflow.moves.bounded import read_at_most
 from manaflow.moves.declared import encode_declared, signing_hash
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.transactions import DeclaredTransaction
+from manaflow.wallet.strict_json import parse
 
 WORDS: Final = (12, 15, 18, 21, 24)
 """Lengths of a mnemonic (BIP-39)."""
@@ -158,8 +159,8 @@ def read_keystore(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         data = read_at_most(file, MAX_KEYSTORE_BYTES)
     try:
-        stored = json.loads(data) if data is not None else None
-    except (ValueError, RecursionError):
+        stored = parse(data) if data is not None else None
+    except ValueError:
         stored = None
     if not isinstance(stored, dict):
         raise Failure(f"{path} is no keystore file")

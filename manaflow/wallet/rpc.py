@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from typing import Any, Final
 
 import httpx
 
 from manaflow.errors import Failure
+from manaflow.wallet.strict_json import parse
 
 MAX_ANSWER_BYTES: Final = 1 << 22
 """Of one answer, unless the caller says otherwise."""
@@ -51,10 +51,10 @@ class Rpc:
         call_id = next(self._ids)
         body = {"jsonrpc": "2.0", "id": call_id, "method": method, "params": list(params)}
         try:
-            answer = json.loads(self._post(body, limit))
+            answer = parse(self._post(body, limit))
         except httpx.HTTPError as error:
             raise Failure(f"no answer from {self.url}: {error or type(error).__name__}") from None
-        except (ValueError, RecursionError):
+        except ValueError:
             raise Failure(f"{self.url} answers {method} with what is no JSON") from None
         if not isinstance(answer, dict) or answer.get("id") != call_id:
             raise Failure(f"{self.url} answers {method} with what is no JSON-RPC answer to it")

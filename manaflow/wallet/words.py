@@ -27,7 +27,7 @@ def amount(wei: int) -> str:
 
 def parse_amount(text: str) -> int:
     """Wei from "1.5ether", "20 gwei", "7wei" or "7". Raises Failure."""
-    found = re.fullmatch(r"(\d{1,80}(?:\.\d{1,18})?) ?(wei|gwei|ether)?", text.strip())
+    found = re.fullmatch(r"([0-9]{1,80}(?:\.[0-9]{1,18})?) ?(wei|gwei|ether)?", text.strip())
     if found is None:
         raise Failure(f"{text!r} is no amount: a number, and wei, gwei or ether")
     whole, _, fraction = found[1].partition(".")
