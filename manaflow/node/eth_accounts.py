@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,6 +35,8 @@ class AccountMethods:
         self._thread, self._fees = thread, fees
         accounts: list[LocalAccount] = [Account.from_key(key) for key in keys]
         self._accounts = {bytes.fromhex(account.address[2:]): account for account in accounts}
+        self._turns = {address: asyncio.Lock() for address in self._accounts}
+        """Who sends without a nonce waits until the one before has its own."""
 
     def methods(self) -> dict[str, Method]:
         """By name; without keys only eth_accounts and what needs none."""
@@ -88,7 +91,11 @@ class AccountMethods:
 
     async def send_transaction(self, request: CallObject) -> str:
         """eth_sendTransaction: what is left out is filled in for the open block; returns the txid."""
-        return data(await send(self._thread, await self._signed(request)))
+        turn = self._turns.get(request.sender or b"")
+        if turn is None or request.nonce is not None:
+            return data(await send(self._thread, await self._signed(request)))
+        async with turn:
+            return data(await send(self._thread, await self._signed(request)))
 
     async def personal_send(self, request: CallObject, password: str = "") -> str:
         """personal_sendTransaction: eth_sendTransaction."""

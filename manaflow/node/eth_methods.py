@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.eth_accounts import AccountMethods
@@ -20,11 +19,6 @@ from manaflow.node.eth_state import StateMethods
 from manaflow.node.filters import Filters
 from manaflow.node.limits import Clock, Limits
 from manaflow.node.parameters import Method
-
-EXPENSIVE: Final = frozenset(
-    {"eth_call", "eth_estimateGas", "eth_createAccessList", "eth_getLogs", "eth_getFilterLogs"}
-)
-"""Methods that a server of strangers should give buckets of their own (limits.MethodClass)."""
 
 
 @dataclass(frozen=True, slots=True)

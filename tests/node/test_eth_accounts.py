@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct, encode_typed_data
@@ -85,6 +87,18 @@ def test_sending_fills_in_what_is_left_out(probe: Probe) -> None:
     access = {"from": SENDERS[2], "to": NOBODY, "gasPrice": hex(3 * 10**9), "accessList": listed}
     sent = node.call("eth_getTransactionByHash", node.call("eth_sendTransaction", access))
     assert (sent["type"], sent["accessList"]) == ("0x1", listed)
+
+
+def test_nonces_of_what_is_sent_at_once_differ(probe: Probe) -> None:
+    def send(value: int) -> str:
+        request = {"from": SENDERS[8], "to": NOBODY, "value": hex(value)}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "eth_sendTransaction", "params": [request]}
+        return str(httpx.post(probe.node.url, json=body, timeout=30).json()["result"])
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(send, range(16)))
+    nonces = [probe.node.call("eth_getTransactionByHash", txid)["nonce"] for txid in sent]
+    assert sorted(int(nonce, 16) for nonce in nonces) == list(range(16))
 
 
 def test_sending_a_delegation(probe: Probe) -> None:

@@ -52,6 +52,15 @@ def test_nonces_latest_and_pending(tmp_path: Path) -> None:
         assert node.call("eth_getBalance", NOBODY, "latest") == "0x3"
 
 
+def test_pending_nonces_count_what_the_open_block_does_not_take(tmp_path: Path) -> None:
+    with Live(tmp_path, instantly=False) as node:
+        cheap = {"gas": "0x5208", "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x0"}  # below the base fee
+        node.call("eth_sendTransaction", {"from": SENDERS[0], "to": NOBODY, "value": "0x1", **cheap})
+        assert node.call("eth_getBalance", NOBODY, "pending") == "0x0"
+        assert node.call("eth_getTransactionCount", SENDERS[0], "pending") == "0x1"
+        assert node.call("eth_getTransactionCount", SENDERS[0], "latest") == "0x0"
+
+
 def test_every_way_to_name_the_head(probe: Probe) -> None:
     node = probe.node
     head = node.call("eth_getBlockByNumber", "latest")
