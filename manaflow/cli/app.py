@@ -13,6 +13,7 @@ from manaflow import __version__
 from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
 from manaflow.cli.equivocation import prove_equivocation_of
+from manaflow.cli.follow import follow
 from manaflow.cli.genesis import genesis
 from manaflow.cli.inclusion import prove_inclusion, verify_inclusion
 from manaflow.cli.inspect import inspect_block, inspect_cell, inspect_move, inspect_transaction
@@ -71,6 +72,7 @@ _COMMANDS: Final[_Commands] = (
         "manaflow genesis examples/alloc.json --chain-id 7778 --producer 0x... --out out/new/genesis.mana",
     ),
     ("import", import_, "manaflow import out/chain --state out/state --mode execute"),
+    ("follow", follow, "manaflow follow http://127.0.0.1:8545 --state out/follower --challenge"),
     ("undo", undo, "manaflow undo --state out/state --count 2"),
     ("head", head, "manaflow head --state out/state"),
     ("check", check, "manaflow check --state out/state"),

@@ -12,7 +12,7 @@ No clock, socket or thread: those are the shell's (cli/follow.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -164,7 +164,7 @@ class BlockFollower:
         """judge: verifies a proof file about this chain, as consequences.judge_proof; raises ProofRejected."""
         self._chain, self._judge = chain, judge
 
-    def follow(self, source: Source) -> Iterator[Event]:
+    def follow(self, source: Source) -> Generator[Event, None, None]:
         """Bring the chain to the source's head, as far as the source's blocks fulfil the rules; ends after a refusal.
 
         Raises SourceFault if the source is to blame, another Failure if the chain itself cannot go on (its disk). Stop

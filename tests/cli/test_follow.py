@@ -1,0 +1,169 @@
+"""`manaflow follow`: processes that follow a folder and a node, killed at any moment, beside a source that lies."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manaflow.moves.wire import encode_block
+from manaflow.node.following import SourceFault
+from manaflow.node.sources import FolderSource, NodeSource, source_of
+from manaflow.validator.validator import Validator
+from tests.cli.conftest import Ran, refused
+from tests.conftest import ROOT, is_nightly
+from tests.node.processes import NodeProcess, hexed, transfer, until
+from tests.node.voiding import HONEST_KEY, scene, txid
+
+Command = Callable[..., Ran]
+
+
+@contextmanager
+def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process; killed at the end."""
+    command = [sys.executable, "-m", "manaflow.cli", "follow", *map(str, arguments), "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def rows(child: subprocess.Popen[str], what: str, count: int) -> list[dict[str, Any]]:
+    """Reads until the command has said `what` so often."""
+    assert child.stdout is not None
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        line = child.stdout.readline()
+        assert line, child.stderr and child.stderr.read()
+        row = json.loads(line)
+        if row.get("what") == what:
+            found.append(row)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    scene().write_chain(tmp_path / "chain")
+    return tmp_path / "chain"
+
+
+def lines(ran: Ran) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def test_a_folder_is_followed_to_its_end_and_on(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    state = tmp_path / "state"
+    ran = manaflow("follow", folder, "--state", state, "--once", "--json")
+    assert ran.code == 0
+    assert [row.get("what") for row in lines(ran)] == ["imported"] * 3 + [None]
+    assert lines(ran)[-1]["head"]["number"] == 3
+    (folder / "4.mana").write_bytes(encode_block(scene().honest))
+    assert lines(manaflow("follow", folder, "--state", state, "--once", "--json"))[0]["number"] == 4
+
+
+def test_a_lie_is_refused_and_proved(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    (folder / "4.mana").write_bytes(encode_block(scene().lie))
+    state = tmp_path / "state"
+    ran = manaflow("follow", folder, "--state", state, "--challenge", "--once", "--json")
+    assert ran.code == 1
+    assert [row.get("what") for row in lines(ran)] == ["imported"] * 3 + ["refused", "challenged", None]
+    proof = lines(ran)[4]["proof"]
+    assert manaflow("verify-proof", proof, "--head", hexed(scene().lie.hash)).code == 0
+    (folder / "4.mana").write_bytes(encode_block(scene().honest))
+    assert manaflow("follow", folder, "--state", state, "--once").code == 0
+    assert manaflow("apply-proof", proof, "--state", state).code == 0
+    assert manaflow("head", "--state", state, "--json").json["number"] == 4
+
+
+def test_errors_are_one_line(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    state = tmp_path / "state"
+    assert "neither a folder" in refused(manaflow("follow", tmp_path / "none", "--state", state, "--once"), 3)
+    (tmp_path / "empty").mkdir()
+    assert "no genesis.mana" in refused(manaflow("follow", tmp_path / "empty", "--state", state, "--once"), 3)
+    nowhere = "http://127.0.0.1:1"
+    assert nowhere in refused(manaflow("follow", nowhere, "--state", state, "--once"), 3)
+    (folder / "3.mana").write_bytes(b"MANA")
+    line = manaflow("follow", folder, "--state", state, "--once").err
+    assert "block 3 is none" in line
+
+
+def test_a_source_that_fails_does_not_keep_others_from_being_followed(folder: Path, tmp_path: Path) -> None:
+    with following("http://127.0.0.1:1", folder, "--state", tmp_path / "state",
+                   "--genesis", folder / "genesis.mana") as child:  # fmt: skip
+        assert rows(child, "fault", 1)[0]["source"] == "http://127.0.0.1:1"
+        assert [row["number"] for row in rows(child, "imported", 3)] == [1, 2, 3]
+        (folder / "4.mana").write_bytes(encode_block(scene().honest))
+        assert rows(child, "imported", 1)[0]["number"] == 4
+
+
+def node_at(path: Path) -> NodeProcess:
+    path.mkdir(exist_ok=True)
+    (path / "key").write_text(HONEST_KEY.hex())
+    return NodeProcess(
+        "node", "--state", path / "node", "--producer-key", path / "key", "--no-mining", log=path / "node.log"
+    )
+
+
+def test_a_follower_is_killed_at_any_moment(tmp_path: Path) -> None:
+    """It comes back whole each time, and ends where the node is."""
+    seed = random.randrange(1 << 30)
+    moments = random.Random(seed)
+    state = tmp_path / "follower"
+    with NodeProcess("node", "--dev", "--no-mining", log=tmp_path / "node.log") as node:
+        nonce = 0
+        for _ in range(6 if is_nightly() else 2):
+            with following(node.url, "--state", state) as child:
+                end = time.monotonic() + 3 + 3 * moments.random()
+                while time.monotonic() < end:
+                    node.call("eth_sendRawTransaction", hexed(transfer(0, nonce)))
+                    node.call("mana_seal")
+                    nonce += 1
+                child.kill()
+        head = node.call("mana_head")
+        with following(node.url, "--state", state, "--once") as child:
+            assert child.wait(60) == 0, seed
+    with Validator.open(state) as validator:
+        assert hexed(validator.head[1]) == head["hash"], seed
+        assert validator.check().blocks == nonce + 1, seed
+
+
+def test_a_challenger_convicts_the_node_and_followers_come_back(tmp_path: Path) -> None:
+    """The node took a lie; a follower in mode moves believed it; a challenger proves it to the node; both come back."""
+    scene().misled(tmp_path / "producer" / "node" / "validator")
+    with node_at(tmp_path / "producer") as node, following(node.url, "--state", tmp_path / "believer") as believer:
+        assert rows(believer, "imported", 4)[3]["hash"] == hexed(scene().lie.hash)
+        with following(node.url, "--state", tmp_path / "challenger", "--challenge") as challenger:
+            challenged = rows(challenger, "challenged", 1)[0]
+            assert challenged["submitted"] == {node.url: "taken"}
+            assert Path(challenged["proof"]).is_file()
+            assert until(lambda: node.call("mana_head")["number"] == "0x3")
+            assert rows(believer, "voided", 1)[0]["undone"] == [4]
+            node.call("mana_seal")
+            sealed = node.call("mana_head")["hash"]
+            for child in (believer, challenger):
+                assert rows(child, "imported", 1)[-1]["hash"] == sealed
+        assert node.call("eth_getTransactionReceipt", txid(scene().payment))["status"] == "0x1"
+
+
+def test_sources_read_hostile_answers_as_faults(tmp_path: Path) -> None:
+    with pytest.raises(SourceFault, match="no blocks"):
+        FolderSource(tmp_path).head()
+    (tmp_path / "7.mana").write_bytes(b"x")
+    with pytest.raises(SourceFault, match="block 7 is none"):
+        FolderSource(tmp_path).head()
+    assert isinstance(source_of(str(tmp_path)), FolderSource)
+    with NodeSource("http://127.0.0.1:1") as source:
+        for answer in (None, [], {"number": "0x1"}, {"number": "1", "hash": "0x"}, {"number": "0x1", "hash": "0x11"}):
+            with pytest.raises(SourceFault, match="none"):
+                source._head_in(answer)
+        with pytest.raises(SourceFault, match="none"):
+            source._bytes(5)
