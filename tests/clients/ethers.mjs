@@ -28,6 +28,13 @@ const network = await provider.getNetwork();
 const feeData = await provider.getFeeData();
 tell("network", { chainId: network.chainId, type: feeData.maxFeePerGas === null ? "legacy" : "eip1559" });
 
+const [declared] = (await provider.getBlock(1, true)).prefetchedTransactions;
+tell("declared", {
+    type: declared.type, value: declared.value, from: declared.from,
+    same: (await provider.getTransaction(declared.hash)).hash === declared.hash,
+    receipt: (await provider.getTransactionReceipt(declared.hash)).type,
+});
+
 const transfer = await wallet.sendTransaction({ to: nobody, value: parseEther("0.5") });
 const transferred = await transfer.wait();
 const found = await provider.getTransaction(transfer.hash);

@@ -16,8 +16,10 @@ def test_ethers(tmp_path: Path) -> None:
         said = run_against(node, "ethers", "ethers.mjs")
         code = node.call("eth_getCode", OTHER)
     assert said["network"] == {"chainId": "31337", "type": "eip1559"}
+    signer = ACCOUNTS[4].checksum_address
+    assert said["declared"] == {"type": 0x4D, "value": "1", "from": signer, "same": True, "receipt": 0x4D}
     assert said["transfer"] == {
-        "status": 1, "gasUsed": "21000", "type": 2, "from": SENDER, "balance": str(5 * 10**17), "sameBlock": True,
+        "status": 1, "gasUsed": "21000", "type": 2, "from": SENDER, "balance": str(5 * 10**17 + 1), "sameBlock": True,
     }  # fmt: skip
     assert said["deploy"] == {"value": "7", "sum": "7", "code": True}
     event = {"name": "Stored", "by": True, "value": "9", "note": "nine", "index": 0, "queried": 1}

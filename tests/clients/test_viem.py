@@ -16,8 +16,11 @@ def test_viem(tmp_path: Path) -> None:
         said = run_against(node, "viem", "viem.mjs")
         code = node.call("eth_getCode", OTHER)
     assert said["network"] == {"chainId": 31337, "fees": True}
+    signer = "0x" + ACCOUNTS[4].address.hex()
+    known = {"type": "0x4d", "value": "1", "from": signer, "moves": 1, "same": True, "receipt": "success"}
+    assert said["declared"] == known
     assert said["transfer"] == {
-        "status": "success", "gasUsed": "21000", "type": "eip1559", "from": True, "balance": str(5 * 10**17),
+        "status": "success", "gasUsed": "21000", "type": "eip1559", "from": True, "balance": str(5 * 10**17 + 1),
         "sameBlock": True,
     }  # fmt: skip
     assert said["deploy"] == {"value": "7", "sum": "7", "code": True}

@@ -23,7 +23,7 @@ from web3.exceptions import (
 from web3.middleware import SignAndSendRawMiddlewareBuilder
 
 from tests.node.live import ACCOUNTS, Live
-from tests.node.probe import CONTRACTS
+from tests.node.probe import CONTRACTS, declared
 
 ETHER = 10**18
 NOBODY = Web3.to_checksum_address("0x" + "77" * 20)
@@ -170,6 +170,14 @@ def test_a_local_key_through_middleware(node: Live) -> None:
     w3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
     txid = w3.eth.send_transaction({"from": account.address, "to": NOBODY, "value": 1})
     assert w3.eth.wait_for_transaction_receipt(txid)["type"] == 2
+
+
+def test_declared_transactions(node: Live, w3: Web3) -> None:
+    receipt = w3.eth.wait_for_transaction_receipt(w3.eth.send_raw_transaction(declared(node, 6)))
+    assert (receipt["type"], receipt["status"]) == (0x4D, 1)
+    found = w3.eth.get_block(receipt["blockNumber"], full_transactions=True)["transactions"][0]
+    assert (found["type"], found["value"], found["hash"]) == (0x4D, 1, receipt["transactionHash"])
+    assert found["moves"][0]["mark"] == "b"
 
 
 def test_fees(w3: Web3) -> None:

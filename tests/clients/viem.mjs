@@ -39,6 +39,13 @@ async function failure(promise) {
 const fees = await reader.estimateFeesPerGas();
 tell("network", { chainId: await reader.getChainId(), fees: fees.maxFeePerGas > fees.maxPriorityFeePerGas });
 
+const [declared] = (await reader.getBlock({ blockNumber: 1n, includeTransactions: true })).transactions;
+tell("declared", {
+    type: declared.typeHex, value: declared.value, from: declared.from, moves: declared.moves.length,
+    same: (await reader.getTransaction({ hash: declared.hash })).hash === declared.hash,
+    receipt: (await reader.getTransactionReceipt({ hash: declared.hash })).status,
+});
+
 const transferred = await wait(await wallet.sendTransaction({ to: nobody, value: parseEther("0.5") }));
 const found = await reader.getTransaction({ hash: transferred.transactionHash });
 tell("transfer", {

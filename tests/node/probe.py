@@ -6,10 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import coincurve
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 
+from manaflow.moves.transactions import Flag, NamedMove
 from tests.conftest import ROOT
+from tests.declared import declared_envelope
 from tests.node.live import ACCOUNTS, Live
 
 CONTRACTS: dict[str, Any] = json.loads((ROOT / "tests/clients/contracts/contracts.json").read_text())
@@ -65,3 +68,15 @@ class Probe:
         txid = self.node.call("eth_sendTransaction", self.request(signature, *values, **more))
         receipt: dict[str, Any] = self.node.call("eth_getTransactionReceipt", txid)
         return receipt
+
+
+def declared(node: Live, sender: int) -> bytes:
+    """A transfer of 1 wei whose sender signs that the receiver's balance changes."""
+    nonce = int(node.call("eth_getTransactionCount", SENDERS[sender], "pending"), 16)
+    move = NamedMove(7, ord("b"), bytes(32), bytes.fromhex(NOBODY[2:]), bytes(32), bytes(32), bytes(32))
+    call: dict[str, Any] = {
+        "chain_id": 31337, "nonce": nonce, "max_priority_fee": 10**10, "max_fee": 10**10, "gas_limit": 100_000,
+        "to": bytes.fromhex(NOBODY[2:]), "value": 1, "data": b"", "access_list": (), "valid_until": 100,
+    }  # fmt: skip
+    key = coincurve.PrivateKey(ACCOUNTS[sender].key)
+    return declared_envelope((move,), key, flags=int(Flag.OPEN), **call)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import coincurve
 import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from manaflow.moves.transactions import Flag, NamedMove
-from tests.declared import declared_envelope
 from tests.node.live import ACCOUNTS, COINBASE, Live, RefusedCall
-from tests.node.probe import CONTRACTS, NOBODY, PAID, SENDERS, STORED, Probe, topic
+from tests.node.probe import CONTRACTS, NOBODY, PAID, SENDERS, STORED, Probe, declared, topic
 
 ZERO = "0x" + "00" * 32
 BLOCK_FIELDS = {
@@ -278,18 +275,6 @@ def test_a_declared_transaction(probe: Probe) -> None:
     }  # fmt: skip
     receipt = node.call("eth_getTransactionReceipt", found["hash"])
     assert (receipt["type"], receipt["status"]) == ("0x4d", "0x1")
-
-
-def declared(node: Live, sender: int) -> bytes:
-    """A transfer of 1 wei whose sender signs that the receiver's balance changes."""
-    nonce = int(node.call("eth_getTransactionCount", SENDERS[sender], "pending"), 16)
-    move = NamedMove(7, ord("b"), bytes(32), bytes.fromhex(NOBODY[2:]), bytes(32), bytes(32), bytes(32))
-    call: dict[str, Any] = {
-        "chain_id": 31337, "nonce": nonce, "max_priority_fee": 10**10, "max_fee": 10**10, "gas_limit": 100_000,
-        "to": bytes.fromhex(NOBODY[2:]), "value": 1, "data": b"", "access_list": (), "valid_until": 100,
-    }  # fmt: skip
-    key = coincurve.PrivateKey(ACCOUNTS[sender].key)
-    return declared_envelope((move,), key, flags=int(Flag.OPEN), **call)
 
 
 @pytest.mark.parametrize(
