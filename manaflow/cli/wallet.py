@@ -217,7 +217,9 @@ def wallet_declare(
     declared = client_of(node, chain_id).declare(signer, wish, choices.policy(signer))
     write_whole(out, Draft(declared.transaction, signer).encode())
     explanation = explain(declared.transaction, signer)
-    show(as_json, {"file": str(out), "explanation": explanation.as_json()}, [*explanation.lines(), str(out)])
+    fields = {"file": str(out), "explanation": explanation.as_json(), "warning": declared.warning}
+    warning = [declared.warning] if declared.warning else []
+    show(as_json, fields, [*explanation.lines(), *warning, str(out)])
 
 
 def wallet_sign(
@@ -322,13 +324,15 @@ def _go(
     for left in range(signing.again, -1, -1):
         declared = client.declare(_address(account), wish, policy)
         explanation = explain(declared.transaction, declared.sender)
-        _confirm([*before, *explanation.lines()], signing.yes, as_json)
+        warning = [declared.warning] if declared.warning else []
+        _confirm([*before, *explanation.lines(), *warning], signing.yes, as_json)
         ending = _sent(account, client, declared, signing.wait)
         if not isinstance(ending, LostRace) or not left:
             break
         wish = again(wish, ending, declared)
         typer.echo(f"lost to {hexed(ending.winner or b'')}: declared anew", err=True)
-    _end(ending, {"explanation": explanation.as_json(), "replaced": list(before)}, as_json)
+    fields = {"explanation": explanation.as_json(), "warning": declared.warning, "replaced": list(before)}
+    _end(ending, fields, as_json)
 
 
 def _sent(account: LocalAccount, client: Client, declared: Declaration, wait: float) -> Ending:

@@ -15,7 +15,7 @@ from manaflow.moves.marks import ZERO32, Location, Mark, Mask, Move
 from manaflow.moves.transactions import DECLARED_TYPE, AccessEntry, DeclaredTransaction, Flag, NamedMove
 from manaflow.rules.forks import precompiles
 from manaflow.rules.moves import named
-from manaflow.wallet.execution import execute, highest_gas, least_gas, why_it_fails
+from manaflow.wallet.execution import depends_on_block, execute, highest_gas, least_gas, why_it_fails
 from manaflow.wallet.intents import Intent, Policy, kind_of
 from manaflow.wallet.source import Snapshot
 
@@ -25,6 +25,12 @@ DEFAULT_TIP: Final = 10**9
 """Wei per gas."""
 DEFAULT_BLOCKS: Final = 100
 """For how many blocks a signature is good if its signer does not say: one that never ends is a standing offer."""
+
+
+DEPENDS: Final = (
+    "Warning: on the same cells this call does otherwise in another block (it asks for the time, the number or the "
+    "like), so that fixing everything will hardly land: --intent contested leaves that open."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Declaration:
     status: int
     gas_used: int
     logs: tuple[Log, ...]
+    warning: str
+    """What its signer should know of this state beyond the words about the signature; empty for nothing."""
 
 
 def declare(snapshot: Snapshot, sender: bytes, wish: Wish, policy: Policy) -> Declaration:
@@ -82,7 +90,9 @@ def declare(snapshot: Snapshot, sender: bytes, wish: Wish, policy: Policy) -> De
     masked = tuple(_masked(move, policy, sender, plain.to) for move in moves)
     transaction = replace(plain, moves=signed_moves(masked))
     _check(snapshot, transaction, filled, execution.status)
-    return Declaration(transaction, sender, masked, execution.status, execution.gas_used, execution.logs)
+    is_fixed = policy.intent == Intent.EXACT
+    warning = DEPENDS if is_fixed and depends_on_block(snapshot, plain, sender, execution) else ""
+    return Declaration(transaction, sender, masked, execution.status, execution.gas_used, execution.logs, warning)
 
 
 def signed_moves(moves: Sequence[NamedMove]) -> tuple[NamedMove, ...]:

@@ -13,6 +13,7 @@ from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.executor import Execution, Job
 from manaflow.evm.native import RevmExecutor, fill_steps
 from manaflow.evm.simulate import CallRequest, Ending, simulate
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mark
 from manaflow.moves.transactions import DeclaredTransaction
 from manaflow.rules.execution import MAX_GAS_LIMIT
@@ -32,6 +33,24 @@ def execute(snapshot: Snapshot, transaction: DeclaredTransaction, sender: bytes)
     _read_ahead(snapshot, transaction, sender)
     job = Job(snapshot.environment, transaction, sender, 0, 0, LazyCells(snapshot), LazyCodes(snapshot))
     return RevmExecutor().execute(job)
+
+
+def depends_on_block(snapshot: Snapshot, transaction: DeclaredTransaction, sender: bytes, seen: Execution) -> bool:
+    """True if the call does otherwise in a later block on the same cells: it asks for the time, the number, ...
+
+    seen: what it does in the next one.
+    """
+    now = snapshot.environment
+    later = replace(
+        now, number=now.number + 1, timestamp=now.timestamp + 12, prevrandao=keccak256(now.prevrandao),
+        coinbase=keccak256(now.coinbase)[:20], base_fee=now.base_fee - now.base_fee // 8,
+    )  # fmt: skip
+    job = Job(later, transaction, sender, 0, 0, LazyCells(snapshot), LazyCodes(snapshot))
+    try:
+        other = RevmExecutor().execute(job)
+    except (Verdict, Failure):  # it asks for the hash of a block that is not there yet, say
+        return True
+    return (other.status, other.uses) != (seen.status, seen.uses)
 
 
 def _read_ahead(snapshot: Snapshot, transaction: DeclaredTransaction, sender: bytes) -> None:

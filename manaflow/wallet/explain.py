@@ -45,6 +45,9 @@ PRODUCER_EXACT: Final = (
 )
 MAKERS: Final = "Who made the cells is not signed: where a value has gone and come back, it counts as the same."
 MAY_FAIL: Final = "It may stand in a block although its call fails: then the fee is gone and nothing else happens."
+HAS_CODE: Final = (
+    "Your account has code (EIP-7702): a call that reaches it may spend whatever that code allows, beyond the value."
+)
 STANDING: Final = "It is good for ever: until its nonce is used it may be filled, however old it is."
 _LOCATION: Final = Mask.MARK | Mask.ADDR | Mask.SLOT
 _VALUES: Final = Mask.PREV | Mask.NEXT
@@ -101,13 +104,14 @@ def explain(transaction: EthereumTransaction, sender: bytes) -> Explanation:
     price = [PriceIs(transaction.max_fee, transaction.max_priority_fee)] if _is_price_fixed(transaction) else []
     success: list[Claim] = [Succeeds()] if transaction.must_succeed else []
     until: list[Claim] = [Until(transaction.valid_until)] if transaction.valid_until else []
+    notes = _notes(transaction)
     return Explanation(
         sender,
         _call(transaction, sender),
         (*fixed, *only, *success, *until, *price),
         _left_open(transaction),
         (*_worst(transaction, sender),),
-        _notes(transaction),
+        (*notes, HAS_CODE) if _has_code(_located(transaction), sender) else notes,
     )
 
 
@@ -196,15 +200,28 @@ def _open_of(form: NamedMove) -> list[str]:
 
 def _worst(transaction: DeclaredTransaction, sender: bytes) -> list[Claim]:
     """Of the sender's own ether, the strongest that the masks can say."""
-    signed = {form.location: form for form in transaction.moves if _has_location(form)}
+    signed = _located(transaction)
     balance = signed.get((Mark.BALANCE, sender, ZERO32))
     claims: list[Claim] = [_fee(transaction)]
     if balance is not None and not balance.mask & Mask.NEXT:
         claims.append(Becomes(balance.location, balance.next, own=True))
         return claims
+    if _has_code(signed, sender):
+        return claims
     before = None if balance is None or balance.mask & Mask.PREV else int.from_bytes(balance.prev, "big")
     claims.append(_spends(transaction, sender, _has_no_code(signed, sender), before))
     return claims
+
+
+def _located(transaction: DeclaredTransaction) -> dict[Location, NamedMove]:
+    """The signed moves whose place is signed, by it."""
+    return {form.location: form for form in transaction.moves if _has_location(form)}
+
+
+def _has_code(signed: dict[Location, NamedMove], sender: bytes) -> bool:
+    """True if the signature is for a state in which the sender has code."""
+    code = signed.get((Mark.CODE, sender, ZERO32))
+    return code is not None and _signed_value(code) not in (None, ZERO32)
 
 
 def _has_no_code(signed: dict[Location, NamedMove], sender: bytes) -> bool:

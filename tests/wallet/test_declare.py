@@ -300,3 +300,10 @@ def test_a_nonce_that_is_not_the_next_is_refused() -> None:
     with pytest.raises(Verdict) as refused:
         signed(world(), Wish(OTHER, 1, nonce=9), contested())
     assert refused.value.rule == Rule.X0
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_asks_for_its_block_is_warned_of(call: str) -> None:
+    warned = declare(Snapshot(world()), ME, CALLS[call], Policy(Intent.EXACT)).warning
+    assert bool(warned) == (call in ("clock", "hasher"))
+    assert not declare(Snapshot(world()), ME, CALLS[call], contested()).warning

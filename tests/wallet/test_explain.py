@@ -17,7 +17,7 @@ from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 from manaflow.rules.declared import check_s2, check_s3, check_s4
 from manaflow.wallet.claims import Becomes, Fill, MadeBy, PriceIs, Requires, SpendsAtMost, Succeeds, TouchesOnly, Until
 from manaflow.wallet.declare import Wish, declare
-from manaflow.wallet.explain import FILLERS_POWER, MAY_FAIL, NOTHING_OPEN, PROTECTION, STANDING, explain
+from manaflow.wallet.explain import FILLERS_POWER, HAS_CODE, MAY_FAIL, NOTHING_OPEN, PROTECTION, STANDING, explain
 from manaflow.wallet.intents import Intent, Policy
 from manaflow.wallet.keys import sign
 from manaflow.wallet.source import Snapshot
@@ -166,16 +166,24 @@ def drained(policy: Policy, *, delegate_first: bool) -> tuple[Model, DeclaredTra
 
 def test_an_account_with_code_may_lose_everything_and_the_words_say_so() -> None:
     """The bound on what leaves is claimed only where the account has no code; here it has some."""
-    for policy in (Policy(Intent.OPEN), Policy(Intent.CONTESTED)):
-        model, transaction = drained(policy, delegate_first=True)
-        (spends,) = [claim for claim in explain(transaction, ME).worst if isinstance(claim, SpendsAtMost)]
-        fill = model.fill(sign(transaction, KEY))
-        left = fill.at(balance(ME))
-        assert left is not None
-        assert int.from_bytes(left.next, "big") < ETHER
-        assert "as long as your account has no code" in str(spends)
-        assert spends.holds(fill)
-        assert not replace(spends, code_is_signed=True).holds(fill)
+    model, transaction = drained(Policy(Intent.OPEN), delegate_first=True)
+    (spends,) = [claim for claim in explain(transaction, ME).worst if isinstance(claim, SpendsAtMost)]
+    fill = model.fill(sign(transaction, KEY))
+    left = fill.at(balance(ME))
+    assert left is not None
+    assert int.from_bytes(left.next, "big") < ETHER
+    assert "as long as your account has no code" in str(spends)
+    assert spends.holds(fill)
+    assert not replace(spends, code_is_signed=True).holds(fill)
+
+
+def test_a_signature_for_an_account_with_code_claims_no_bound() -> None:
+    model, transaction = drained(Policy(Intent.CONTESTED), delegate_first=True)
+    explanation = explain(transaction, ME)
+    assert not any(isinstance(claim, SpendsAtMost) for claim in explanation.worst)
+    assert HAS_CODE in explanation.notes
+    fill = model.fill(sign(transaction, KEY))
+    assert all(claim.holds(fill) for claim in explanation.claims)
 
 
 def test_that_an_account_has_no_code_is_signed_by_contested() -> None:
