@@ -9,6 +9,7 @@ import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from manaflow.errors import Pruned
 from tests.node.live import ACCOUNTS, COINBASE, Live, RefusedCall
 from tests.node.probe import CONTRACTS, NOBODY, PAID, SENDERS, STORED, Probe, declared, topic
 
@@ -295,3 +296,16 @@ def test_bad_parameters(probe: Probe, method: str, params: list[object]) -> None
     with pytest.raises(RefusedCall) as caught:
         probe.node.call(method, *params)
     assert caught.value.code == -32602
+
+
+def test_a_body_that_the_node_has_let_go(probe: Probe) -> None:
+    def pruned(key: int | bytes) -> None:
+        raise Pruned(1, bytes(32))
+
+    probe.node.on_chain(lambda chain: setattr(chain, "sealed", pruned))
+    try:
+        for method, params in [("eth_getBlockByNumber", ["0x1"]), ("eth_getTransactionReceipt", [probe.deployed])]:
+            with pytest.raises(RefusedCall, match="4444: pruned history unavailable: the body of block 1"):
+                probe.node.call(method, *params)
+    finally:
+        probe.node.on_chain(lambda chain: delattr(chain, "sealed"))
