@@ -10,6 +10,7 @@ from manaflow.node.chain import SealedBlock
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.encoding import Hash, data, quantity
 from manaflow.node.errors import invalid_params
+from manaflow.node.mana_fill import FillMethods
 from manaflow.node.mana_reads import ReadMethods
 from manaflow.node.mana_roles import RoleMethods
 from manaflow.node.parameters import Method
@@ -20,7 +21,7 @@ HEADS: Final = "manaHeads"
 
 def mana_methods(thread: NodeThread) -> dict[str, Method]:
     """All of them, by name."""
-    return {**ReadMethods(thread).methods(), **RoleMethods(thread).methods()}
+    return {**ReadMethods(thread).methods(), **FillMethods(thread).methods(), **RoleMethods(thread).methods()}
 
 
 def _verdicts_view(parameter: Any) -> View:
