@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from manaflow import __version__
+from manaflow.cli.backup import backup, prune, restore
 from manaflow.cli.challenge import challenge
 from manaflow.cli.conformance import conformance
 from manaflow.cli.equivocation import prove_equivocation_of
@@ -76,6 +77,9 @@ _COMMANDS: Final[_Commands] = (
     ("undo", undo, "manaflow undo --state out/state --count 2"),
     ("head", head, "manaflow head --state out/state"),
     ("check", check, "manaflow check --state out/state"),
+    ("backup", backup, "manaflow backup out/state --to out/backup"),
+    ("restore", restore, "manaflow restore out/backup --to out/restored"),
+    ("prune", prune, "manaflow prune out/restored --keep 1000"),
     ("verify", verify, "manaflow verify out/chain --order random --seed 7"),
     ("tamper", tamper, "manaflow tamper out/chain/2971845.mana --transaction 5 --field next --out out/lie.mana"),
     ("prove", prove, "manaflow prove out/lie.mana --state out/state --out out/lie.proof"),

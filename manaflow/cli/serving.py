@@ -67,11 +67,21 @@ def serve(plan: Plan, options: Options, greeting: Greeting, validator: str | Non
 
 
 async def _serve(plan: Plan, options: Options, greeting: Greeting, validator: str | None) -> None:
+    from manaflow.node.backup import Admin
     from manaflow.node.http_link import HttpLink
     from manaflow.node.opening import open_chain
     from manaflow.node.service import Service
 
     link = None if validator is None else HttpLink(validator)
     plan = plan if link is None else replace(plan, link=link)
-    service = Service(lambda events: open_chain(plan, events), options)
-    await service.run(lambda: greeting.show(options.host, service.port), None if link is None else link.run)
+    admin = Admin(plan.path)
+    service = Service(lambda events: open_chain(plan, events), replace(options, admin=admin))
+
+    def opened() -> None:
+        admin.announce(options.host, service.port)
+        greeting.show(options.host, service.port)
+
+    try:
+        await service.run(opened, None if link is None else link.run)
+    finally:
+        admin.withdraw()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from manaflow.errors import Failure
 from manaflow.moves.wire_batch import LIMITS
+from manaflow.node.backup import Admin
 from manaflow.node.chain import Events, SealedBlock
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.eth_dev import OwnProducing
@@ -19,6 +20,7 @@ from manaflow.node.limits import Limits
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
 from manaflow.node.metrics import Metrics
 from manaflow.node.owned_chain import OwnedChain
+from manaflow.node.parameters import Method
 from manaflow.node.proofs import PROOF_CLASS, ProofDesk
 from manaflow.node.server import RpcServer
 from manaflow.node.subscriptions import Hub, Publishers
@@ -76,6 +78,8 @@ class Options:
     limits: Limits = field(default_factory=node_limits)
     keys: tuple[bytes, ...] = ()
     """Of accounts that the node signs for (eth_accounts, eth_sendTransaction): for development only."""
+    admin: Admin | None = None
+    """Whoever shows its token may have the node backed up."""
     may_seal: bool = False
     """Whether any client may seal blocks and move their clock (evm_mine and its kin): for development only."""
 
@@ -99,7 +103,7 @@ class Service:
         publisher = Publishers(hub, filters)
         fan.listeners += [EthEvents(publisher, self._loop), ManaEvents(publisher, self._loop)]
         self._server = RpcServer(
-            {**methods, **mana_methods(self.thread), **ProofDesk(self.thread, self.metrics).methods()},
+            {**methods, **mana_methods(self.thread), **self._own_methods(options)},
             hub,
             limits,
             options.host,
@@ -107,6 +111,11 @@ class Service:
             ready=lambda: self.thread.is_ready,
             metrics=self.metrics,
         )
+
+    def _own_methods(self, options: Options) -> dict[str, Method]:
+        """Of the node as a process: proofs that come to it, and what its operator asks."""
+        asked = {} if options.admin is None else options.admin.methods(self.thread)
+        return {**ProofDesk(self.thread, self.metrics).methods(), **asked}
 
     @property
     def port(self) -> int:
