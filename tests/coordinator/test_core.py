@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from manaflow.coordinator import filling
+from manaflow.coordinator.door import Door, Terms
 from manaflow.coordinator.durable import DurableCoordinator
 from manaflow.coordinator.messages import (
     Accepted,
@@ -32,6 +33,8 @@ from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
 from manaflow.moves.transactions import Flag, NamedMove
+from manaflow.rules.config import Fork
+from manaflow.rules.signing import MAX_SIGNED_BYTES
 from tests.chain import ETHER
 from tests.coordinator.desk import Desk, empty_batch, kept_after, of_kind
 from tests.declared import named_move
@@ -520,6 +523,15 @@ def test_the_door_survives_any_bytes(desk: Desk, raw: bytes) -> None:
     (refused,) = desk.coordinator().handle(Submit((raw,)))
     assert isinstance(refused, Refused)
     assert refused.reason in (Reason.MALFORMED, Reason.TOO_LARGE)
+
+
+def test_no_pool_takes_an_envelope_that_no_block_may_hold(desk: Desk) -> None:
+    door = Door(desk.chain.config, Limits(envelope_bytes=2**20))
+    raw = desk.chain.sign(0, COUNTER, data=bytes(MAX_SIGNED_BYTES), gas=10**7)
+    (refused,) = door.read([raw], Terms(1, Fork.PRAGUE, 30_000_000))
+    assert isinstance(refused, tuple)
+    assert refused[1].reason == Reason.TOO_LARGE
+    assert str(MAX_SIGNED_BYTES) in refused[1].detail
 
 
 def test_the_same_again_and_a_used_nonce(desk: Desk) -> None:

@@ -20,6 +20,7 @@ from manaflow.fraudproof.evidence import (
 from manaflow.fraudproof.format import MAX_CODES, MAX_PATH, MAX_PROOF_BYTES, MOVE_BYTES, Proof
 from manaflow.fraudproof.verify import MAX_GAS, verify
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import MAX_HEADER_BYTES
 from manaflow.moves.leaf import LEAF_BYTES
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask, Move
@@ -86,6 +87,27 @@ def x3() -> Made:
 def x4() -> Made:
     filled = looking(42)
     return accuse(Rule.X4, filled, crowded(filled.moves), codes=producer().codes)
+
+
+def x4_codes_of_two_mebibytes() -> Made:
+    """Fewer codes than fill a file by themselves, and more than it has room for beside the moves."""
+    filled = looking(42)
+    known = {code_hash: code for code_hash, code in producer().codes.items() if code_hash in used_by(filled)}
+    rest = {code_hash: code for code_hash, code in producer().codes.items() if code_hash not in known}
+    return accuse(Rule.X4, filled, crowded(filled.moves), codes=known | dict(sorted(rest.items())[:40]))
+
+
+def x4_many_small_codes() -> Made:
+    """More codes than a proof may list."""
+    filled, small = looking(2), {keccak256(code): code for code in (word(i)[-3:] for i in range(MAX_CODES + 100))}
+    mask = int(UNSIGNED | Mask.REFERENCE)
+    named = [Move(mask, Mark.CODE, 1, h[:20], ZERO32, h, h) for h in small]
+    moves = sorted([*filled.moves, *named], key=lambda move: (move.is_reference, move.location))
+    return accuse(Rule.X4, filled, moves, codes=producer().codes | small)
+
+
+def used_by(filled: Filled) -> set[bytes]:
+    return {move.prev for move in filled.moves if move.mark == Mark.CODE}
 
 
 def x5_code() -> Made:
@@ -184,8 +206,10 @@ def b4_count() -> Made:
     return under_deep_head(Rule.B4, header, CodesEvidence(None, None, None))
 
 
-WORST = (x0, x1, x2, x3, x4, x5_code, x5_gas, s1_length, s1_mask, s2_length, s2_mask, s3, s4, m1, m2, m3, m4, m5, m6,
-         b8, b3_size, b3_totals, b4_count)  # fmt: skip
+WORST = (
+    x0, x1, x2, x3, x4, x4_codes_of_two_mebibytes, x4_many_small_codes,
+    x5_code, x5_gas, s1_length, s1_mask, s2_length, s2_mask, s3, s4, m1, m2, m3, m4, m5, m6, b8, b3_size, b3_totals, b4_count,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("make", WORST, ids=lambda make: make.__name__)
