@@ -208,7 +208,8 @@ def b4_count() -> Made:
 
 WORST = (
     x0, x1, x2, x3, x4, x4_codes_of_two_mebibytes, x4_many_small_codes,
-    x5_code, x5_gas, s1_length, s1_mask, s2_length, s2_mask, s3, s4, m1, m2, m3, m4, m5, m6, b8, b3_size, b3_totals, b4_count,
+    x5_code, x5_gas, s1_length, s1_mask, s2_length, s2_mask, s3, s4,
+    m1, m2, m3, m4, m5, m6, b8, b3_size, b3_totals, b4_count,
 )  # fmt: skip
 
 
