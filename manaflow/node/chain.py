@@ -110,6 +110,10 @@ class Chain(Protocol):
         """The envelope of a transaction that waits in the pool or stands in the open block."""
         ...
 
+    def admitted(self) -> tuple[bytes, ...]:
+        """Envelopes that stand in the open block, in order."""
+        ...
+
     def next_nonce(self, sender: bytes) -> int:
         """The nonce after the sender's last pending transaction without a gap."""
         ...

@@ -44,7 +44,7 @@ class BlockMethods:
     async def block_by_number(self, block: BlockTag, full: bool = False) -> Form | None:
         """eth_getBlockByNumber."""
         if block.name == "pending":
-            return await self._thread.call(pending_block)
+            return await self._thread.call(pending_block, full)
         return await self._ask(block, lambda reading: reading.block(full=full))
 
     async def block_by_hash(self, block_hash: Hash, full: bool = False) -> Form | None:
@@ -53,6 +53,8 @@ class BlockMethods:
 
     async def count_by_number(self, block: BlockTag) -> str | None:
         """eth_getBlockTransactionCountByNumber."""
+        if block.name == "pending":
+            return quantity(len(await self._thread.call(admitted)))
         return await self._ask(block, lambda reading: quantity(len(reading)))
 
     async def count_by_hash(self, block_hash: Hash) -> str | None:
@@ -111,10 +113,17 @@ def ask_block(chain: Chain, block: BlockTag | bytes, ask: Callable[[Reading], T]
     return None if reading is None else ask(reading)
 
 
-def pending_block(chain: Chain) -> Form:
-    """The open block's environment; its transactions have no final form yet and are left out."""
+def pending_block(chain: Chain, full: bool) -> Form:
+    """The open block's environment and its transactions so far; sums and roots are not there yet."""
     form = header_form(chain.view(pending=True).header, None, EMPTY_BLOOM)
-    return {**form, "miner": None, "size": quantity(0), "transactions": [], "uncles": [], "withdrawals": []}
+    forms = [pending_form(envelope) for envelope in admitted(chain)]
+    transactions = forms if full else [one["hash"] for one in forms]
+    return {**form, "miner": None, "size": quantity(0), "transactions": transactions, "uncles": [], "withdrawals": []}
+
+
+def admitted(chain: Chain) -> tuple[bytes, ...]:
+    """See Chain.admitted."""
+    return chain.admitted()
 
 
 def placed(chain: Chain, txid: bytes) -> tuple[Reading, int] | None:

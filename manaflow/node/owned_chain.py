@@ -153,6 +153,12 @@ class OwnedChain:
                     return envelope
         return None
 
+    def admitted(self) -> tuple[bytes, ...]:
+        """Those of others, too."""
+        block = None if self.producer is None else self.producer.block
+        parts = () if block is None else block.admitted()
+        return tuple(raw for part in parts for raw in part.batch.envelopes if raw)
+
     def next_nonce(self, sender: bytes) -> int:
         """After the open block and the pool."""
         core = self.coordinator.core

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -262,6 +263,22 @@ def test_a_transaction_that_waits(crowded: tuple[Probe, list[str]]) -> None:
     assert waiting["gasPrice"] == waiting["maxFeePerGas"]
     assert node.call("eth_getTransactionReceipt", txid) is None
     assert "0x" + keccak(hexstr=node.call("eth_getRawTransactionByHash", txid)).hex() == txid
+
+
+def test_the_open_block(tmp_path: Path) -> None:
+    with Live(tmp_path, instantly=False) as node:
+        assert node.call("eth_getBlockTransactionCountByNumber", "pending") == "0x0"
+        sent = [
+            node.call("eth_sendTransaction", {"from": SENDERS[sender], "to": NOBODY, "value": "0x1"})
+            for sender in (0, 1, 0)
+        ]
+        assert node.call("eth_getBlockByNumber", "pending")["transactions"] == sent
+        whole = node.call("eth_getBlockByNumber", "pending", True)["transactions"]
+        assert whole == [node.call("eth_getTransactionByHash", one) for one in sent]
+        assert node.call("eth_getBlockTransactionCountByNumber", "pending") == "0x3"
+        node.call("evm_mine")
+        assert node.call("eth_getBlockByNumber", "0x1")["transactions"] == sent
+        assert node.call("eth_getBlockByNumber", "pending")["transactions"] == []
 
 
 def test_a_declared_transaction(probe: Probe) -> None:
