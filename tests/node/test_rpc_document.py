@@ -1,4 +1,4 @@
-"""docs/RPC.md is true: each of its examples of Ethereum's methods runs against `manaflow node --dev`, in order."""
+"""docs/RPC.md is true: each of its examples runs against `manaflow node --dev`, in order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from manaflow.node.chain_thread import NodeThread
+from manaflow.node.mana import mana_methods
 from tests.conftest import ROOT
 from tests.node.live import Live
 
 DOCUMENT = (ROOT / "docs" / "RPC.md").read_text()
-OURS = re.compile(r"(eth|net|web3|txpool|personal|evm|hardhat|anvil)_")
-"""Namespaces of Ethereum's methods; mana_* has a test of its own."""
+OTHERS = "\n## Cells, moves and roles\n"
+"""What comes after it is of mana_*, and runs against a node of its own."""
 
 
-def examples() -> Iterator[tuple[str, Any]]:
+def examples(of: str = DOCUMENT.partition(OTHERS)[0]) -> Iterator[tuple[str, Any]]:
     """("-->", request), ("<--", answer) and ("<~~", notification), in order."""
-    for block in re.findall(r"^```\n(.*?)^```$", DOCUMENT, flags=re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```\n(.*?)^```$", of, flags=re.MULTILINE | re.DOTALL):
         lines = [line for line in block.splitlines() if line]
-        if lines and lines[0].startswith("--> ") and OURS.match(json.loads(lines[0][4:]).get("method", "")):
+        if lines and lines[0].startswith("--> "):
             yield from ((line[:3], json.loads(line[4:])) for line in lines)
 
 
@@ -78,7 +80,8 @@ def socket() -> Iterator[ClientConnection]:
             process.communicate(timeout=30)
 
 
-def test_every_example_runs(socket: ClientConnection) -> None:
+def run(socket: ClientConnection, shown: Iterator[tuple[str, Any]]) -> int:
+    """How many examples there were, each answered as documented."""
     names, number, held = Names(), 0, []
     request: dict[str, Any] = {}
     answer: Any = None
@@ -86,7 +89,7 @@ def test_every_example_runs(socket: ClientConnection) -> None:
     def receive() -> Any:
         return json.loads(socket.recv(timeout=30))
 
-    for mark, value in examples():
+    for mark, value in shown:
         if mark == "-->":
             number += 1
             request = {"jsonrpc": "2.0", "id": number, "params": [], **names.fill(value)}
@@ -101,7 +104,21 @@ def test_every_example_runs(socket: ClientConnection) -> None:
         else:
             told = held.pop(0) if held else receive()
             names.compare(value, told["params"], f"what came after {request}")
-    assert number > 80
+    return number
+
+
+def test_every_example_runs(socket: ClientConnection) -> None:
+    assert run(socket, examples()) > 80
+
+
+def test_every_example_of_mana_runs(socket: ClientConnection) -> None:
+    assert run(socket, examples(DOCUMENT.partition(OTHERS)[2])) > 15
+
+
+def test_every_method_of_mana_has_an_example() -> None:
+    methods = set(mana_methods(NodeThread(lambda: pytest.fail("no chain is needed"), lambda error: None)))
+    shown = {value["method"] for mark, value in examples(DOCUMENT.partition(OTHERS)[2]) if mark == "-->"}
+    assert shown == methods | {"eth_subscribe"}
 
 
 def test_every_method_has_an_example(tmp_path: Any) -> None:
