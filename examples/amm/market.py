@@ -91,20 +91,31 @@ class Swap:
     is_buy: bool
     amount: int
 
-    def expected(self, seen: Reserves) -> int:
-        """What the pool gives on these reserves."""
-        reserves = (seen.ether, seen.tokens) if self.is_buy else (seen.tokens, seen.ether)
-        return out(self.amount, *reserves)
-
     def wish(self, seen: Reserves, slippage: float) -> Wish:
         """The call that takes no less than what the trader sees, less `slippage`.
 
         This least output is in the calldata, so that it is signed and holds on whatever state the call will run.
         """
-        least = int(self.expected(seen) * (1 - slippage))
+        reserves = (seen.ether, seen.tokens) if self.is_buy else (seen.tokens, seen.ether)
+        least = int(out(self.amount, *reserves) * (1 - slippage))
         if self.is_buy:
             return Wish(POOL, self.amount, calldata("Pool", "buy(uint256)", least), valid_until=FOR_EVER)
         return Wish(POOL, 0, calldata("Pool", "sell(uint256,uint256)", self.amount, least), valid_until=FOR_EVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """The pool's event: what was swapped for what."""
+
+    is_buy: bool
+    ether: int
+    tokens: int
+
+    @staticmethod
+    def of(data: bytes) -> Swapped:
+        """From a log's data."""
+        is_buy, ether, tokens = (int.from_bytes(data[i : i + 32], "big") for i in (0, 32, 64))
+        return Swapped(bool(is_buy), ether, tokens)
 
 
 def approval() -> Wish:

@@ -54,9 +54,10 @@ class Trader:
 
 
 def traders(seed: int, groups: dict[Intent, int], swaps: int) -> list[Trader]:
-    """So many traders of each intent, each with so many swaps in mind: the same for the same seed."""
+    """So many traders of each intent, mixed, each with so many swaps in mind: the same for the same seed."""
     chance = random.Random(seed)
     intents = [intent for intent, count in groups.items() for _ in range(count)]
+    chance.shuffle(intents)
     return [
         Trader(_account(seed, number), intent, [_swap(chance) for _ in range(swaps)])
         for number, intent in enumerate(intents)
