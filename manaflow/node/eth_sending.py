@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from manaflow.coordinator.messages import Accepted, Reason, Refused
-from manaflow.errors import Verdict
+from manaflow.errors import Failure, StorageFailure, Verdict
 from manaflow.evm.validity import floor_gas, intrinsic_gas
 from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
@@ -46,15 +46,26 @@ class SendingMethods:
 
 
 async def send(thread: ChainThread, envelope: bytes) -> bytes:
-    """Submit an envelope; its txid. Raises RpcError -32000 with geth's words, and `data` for machines."""
-    match await thread.submit(envelope):
+    """Submit an envelope; its txid.
+
+    Raises RpcError -32000: refused, with geth's words and `data` for machines; or this node takes no transactions.
+    """
+    match await _submitted(thread, envelope):
         case Accepted(txid):
             return txid
         case Refused() as refused:
-            config, words = await thread.call(_config), ""
-            words = refusal_words(refused, envelope, config)
+            words = refusal_words(refused, envelope, await thread.call(_config))
             told = {"reason": refused.reason.value, "detail": refused.detail, "hash": data(refused.txid)}
             raise RpcError(SERVER_ERROR, words, told)
+
+
+async def _submitted(thread: ChainThread, envelope: bytes) -> Accepted | Refused:
+    try:
+        return await thread.submit(envelope)
+    except StorageFailure:
+        raise  # the operator's business, not a stranger's
+    except Failure as failure:
+        raise RpcError(SERVER_ERROR, str(failure)) from None
 
 
 def _config(chain: Chain) -> ChainConfig:

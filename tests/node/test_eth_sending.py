@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from manaflow.coordinator.messages import Reason, Refused
+from manaflow.coordinator.messages import Accepted, Reason, Refused
+from manaflow.errors import Failure, StorageFailure
 from manaflow.node.development import CHAIN_ID, ETHER
-from manaflow.node.eth_sending import refusal_words
+from manaflow.node.errors import RpcError
+from manaflow.node.eth_sending import refusal_words, send
 from tests.manaflow_chain import Producer
 from tests.node.live import ACCOUNTS, Live, RefusedCall
 from tests.node.probe import NOBODY, SENDERS
@@ -128,6 +131,26 @@ def test_a_reason_of_each_kind_has_words() -> None:
         assert refusal_words(replace(refused, winner=bytes(32)), raw, config)
     full = Refused(bytes(32), Reason.UNDERPRICED, "the pool is full")
     assert refusal_words(full, raw, config) == "transaction underpriced: the pool is full"
+
+
+class Broken:
+    """A thread whose chain takes nothing."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+
+    async def submit(self, envelope: bytes) -> Accepted | Refused:
+        raise self.failure
+
+    async def call(self, *_: Any) -> Any:
+        raise AssertionError
+
+
+def test_a_node_that_takes_no_transactions_says_so() -> None:
+    with pytest.raises(RpcError, match="ask a coordinator"):
+        asyncio.run(send(Broken(Failure("ask a coordinator")), b"\x02"))
+    with pytest.raises(StorageFailure):
+        asyncio.run(send(Broken(StorageFailure("the disk of this machine")), b"\x02"))
 
 
 @pytest.mark.parametrize("params", [[], [7], ["12"], ["0x1"], ["0x12", "latest"]])
