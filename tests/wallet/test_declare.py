@@ -17,6 +17,7 @@ from manaflow.wallet.source import MAX_CELLS, Snapshot
 from tests.wallet.model import (
     CLOCK,
     COUNTER,
+    COUNTER_CODE,
     ETHER,
     HASHER,
     KEY,
@@ -92,10 +93,10 @@ def test_contested_stops_when_an_own_cell_or_the_code_has_changed(mark: Mark) ->
     if mark == Mark.BALANCE:
         model.write(balance(ME), 101 * ETHER)
     else:
-        model.account(COUNTER, ETHER, 1, asm("00"))
+        model.account(COUNTER, ETHER, 1, COUNTER_CODE + b"\0")  # does the same
     with pytest.raises(Refused) as refused:
         model.fill(raw)
-    assert refused.value.misfit.field == "prev" if mark == Mark.BALANCE else "location"
+    assert (refused.value.misfit.field, (refused.value.misfit.location or (0,))[0]) == ("prev", mark)
 
 
 def test_contested_stops_when_the_call_uses_other_cells_unless_any_may_be_used() -> None:
@@ -194,6 +195,8 @@ def test_it_must_succeed_unless_its_signer_says_otherwise(intent: Intent) -> Non
     fails = Wish(COUNTER, data=b"\1")
     with pytest.raises(CallFailed, match="reverts"):
         signed(model, fails, Policy(intent))
+    with pytest.raises(CallFailed, match="reverts"):
+        signed(model, replace(fails, gas_limit=100_000), Policy(intent))
     assert model.fill(signed(model, replace(fails, may_fail=True), Policy(intent))).status == 0
     transaction = declare(Snapshot(model), ME, Wish(COUNTER), Policy(intent)).transaction
     assert transaction.must_succeed
