@@ -12,7 +12,7 @@ from itertools import groupby
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
-from manaflow.errors import Verdict
+from manaflow.errors import Pruned, Verdict
 from manaflow.node.errors import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -178,6 +178,8 @@ class Dispatcher:
             raise
         except Verdict as verdict:
             raise RpcError(SERVER_ERROR, str(verdict), verdict.as_json()) from None
+        except Pruned as pruned:
+            raise RpcError(RESOURCE_UNAVAILABLE, str(pruned)) from None
         except Exception as error:
             raise self._internal(call.name, error) from None
 
