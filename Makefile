@@ -25,14 +25,17 @@ FUZZ_SECONDS := 60
 FUZZ_TARGETS = $(notdir $(wildcard tests/fuzz/corpus/*))
 NATIVE_SOURCES := native/Cargo.toml native/Cargo.lock $(shell find native/src -name '*.rs' 2>/dev/null)
 
-.PHONY: help run test nightly lint bench clean fuzz clients eels install lock check-python check-rust check-node
+.PHONY: help run demo test nightly lint bench clean fuzz clients contracts eels install lock check-python check-rust check-node
 
 help: ## this list
 	@echo "make <target>; Python and Rust packages are set up on first use (about 4 minutes)"
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
 
 run: install ## replay, import, verify backwards, tamper, prove: the tour over the blocks in examples/
 	@$(BIN)/python examples/run.py
+
+demo: install ## 200 traders on one pool: a validator and two coordinators as processes, wallets over HTTP (2 minutes)
+	@$(BIN)/python -m examples.amm.demo
 
 test: install clients ## what CI runs: every test at its everyday size
 	@$(BIN)/python -m pytest
@@ -61,6 +64,9 @@ fuzz: install .venv/.fuzz ## every decoder on hostile input, FUZZ_SECONDS (60) e
 	done
 
 clients: tests/clients/node_modules/.lock ## set up other people's clients (ethers, viem), which tests run
+
+contracts: out/solc/.installed ## compile the demo's contracts anew (npm's solc); the bytecode is kept with its source
+	NODE_PATH=out/solc/node_modules node examples/amm/contracts/build.mjs
 
 eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
 
@@ -102,6 +108,11 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 tests/clients/node_modules/.lock: tests/clients/package-lock.json
 	@$(MAKE) check-node
 	cd tests/clients && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+out/solc/.installed:
+	@$(MAKE) check-node
+	npm install --no-save --loglevel=error --no-audit --no-fund --ignore-scripts --prefix out/solc solc@0.8.30
 	@touch $@
 
 check-python:
