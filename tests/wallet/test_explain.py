@@ -52,7 +52,7 @@ policies = st.builds(
 wishes = st.builds(
     Wish,
     st.sampled_from([OTHER, ME, COUNTER, SWITCH, HASHER, CLOCK, PAYER, READER]),
-    st.integers(0, 3),
+    st.sampled_from([0, 1, 3, 2 * ETHER]),
     data=st.sampled_from([b"", b"\1"]),
     valid_until=st.sampled_from([0, 10, 11]),
     may_fail=st.booleans(),
@@ -149,6 +149,21 @@ def test_the_balance_that_is_stated_is_the_balance() -> None:
     assert move is not None
     assert (stated.location, stated.value) == (balance(ME), move.next)
     assert str(stated).startswith("your balance after this transaction is exactly 99.99")
+
+
+def test_what_is_left_at_least() -> None:
+    """Tight: with a fee cap that is what is paid and a gas limit that is used up, nothing more is left."""
+    model = world()
+    wish = Wish(OTHER, 2 * ETHER, gas_limit=21_000, max_fee=3 * 10**9, priority_fee=3 * 10**9)
+    transaction = declare(Snapshot(model), ME, wish, Policy(Intent.CONTESTED)).transaction
+    (spends,) = [claim for claim in explain(transaction, ME).worst if isinstance(claim, SpendsAtMost)]
+    fill = model.fill(sign(transaction, KEY))
+    left = fill.at(balance(ME))
+    assert left is not None
+    assert spends.at_least == int.from_bytes(left.next, "big") == 98 * ETHER - 21_000 * 3 * 10**9
+    assert spends.holds(fill)
+    for lower in (replace(spends, value=0), replace(spends, fee=spends.fee - 1), replace(spends, at_least=98 * ETHER)):
+        assert not lower.holds(fill)
 
 
 def drained(policy: Policy, *, delegate_first: bool) -> tuple[Model, DeclaredTransaction]:
