@@ -1,12 +1,12 @@
 """Keeping the latest index in step with a validator's chain, and making the receipts that blocks do not hold.
 
-A block says of each transaction's logs only their hash, so that whoever answers for receipts executes it once more, on
-the state that the latest index has then.
+A block says of each transaction's logs only their hash. Receipts take them from the execution that judged the block, if
+it is at hand; else the block is executed once more, on the state that the latest index has then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from manaflow.errors import Failure, StorageFailure
 from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.environment import SYSTEM_ADDRESS, environment_of, system_call
 from manaflow.evm.native import fill_steps
+from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mask
@@ -26,6 +27,8 @@ from manaflow.rules.bodies import HASH_WINDOW
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.system import expected_system_leaves
 
+LAST_TYPE: Final = 0x7F
+"""A legacy envelope begins with a byte beyond it (EIP-2718)."""
 MAX_HELD: Final = 1 << 20
 """Locations that the follower's world holds before it starts anew."""
 
@@ -55,6 +58,10 @@ class Chain(Protocol):
 
     def code(self, code_hash: bytes) -> bytes | None:
         """The bytes of a code."""
+        ...
+
+    def logs(self, block_hash: bytes) -> tuple[bytes, ...] | None:
+        """RLP of the logs of each signed transaction of a block, if whoever judged it has kept them."""
         ...
 
 
@@ -116,7 +123,23 @@ class Follower:
             self.codes.add(code)
 
     def _receipts(self, block: Block) -> tuple[Receipt, ...]:
-        """Execute a valid block on the state before it. Raises Failure if that gives another outcome."""
+        """Of a valid block. Raises Failure if the logs are not those that it declares."""
+        first = len(expected_system_leaves(self._chain.config, block.header, block.withdrawals)[0])
+        signed = slice(first, first + len(block.envelopes))
+        logs: Sequence[bytes] | None = self._chain.logs(block.hash)
+        if logs is None:
+            logs, hashes = self._executed(block)
+        else:
+            hashes = NATIVE.keccak_many(logs).tobytes()
+        if hashes != block.leaves.logs_hash[signed].tobytes():
+            raise Failure(f"block {block.header.number} executes to other logs than it declares")
+        types = [raw[0] if raw[0] <= LAST_TYPE else 0 for raw in block.envelopes]
+        gas = np.cumsum(block.leaves.gas_used[signed]).tolist()
+        rows = zip(types, block.leaves.status[signed].tolist(), gas, logs, strict=True)
+        return tuple(Receipt(*row) for row in rows)
+
+    def _executed(self, block: Block) -> tuple[Sequence[bytes], bytes]:
+        """RLP of each signed transaction's logs, and the hashes of these, by executing it on the state before it."""
         config, header = self._chain.config, block.header
         environment, hashes = environment_of(header, config), self.block_hashes(header)
         calls = []
@@ -124,15 +147,9 @@ class Follower:
             call = system_call(kind, header)
             calls.append((call.to, call.data))
         fill_steps(self.world, environment, calls, [SYSTEM_ADDRESS] * len(calls), hashes, self.codes)
-        columns = decode_envelopes(block.envelopes)
-        senders = [row.tobytes() for row in columns.sender]
+        senders = [row.tobytes() for row in decode_envelopes(block.envelopes).sender]
         filled = fill_steps(self.world, environment, block.envelopes, senders, hashes, self.codes)
-        first, n = len(calls), len(senders)
-        if filled.logs_hashes != block.leaves.logs_hash[first : first + n].tobytes():
-            raise Failure(f"block {header.number} executes to other logs than it declares")
-        gas = np.cumsum(np.frombuffer(filled.gas_used, np.uint64)).tolist()
-        rows = zip(columns.type.tolist(), list(filled.statuses), gas, filled.logs, strict=True)
-        return tuple(Receipt(*row) for row in rows)
+        return filled.logs, filled.logs_hashes
 
     def block_hashes(self, header: Header) -> dict[int, bytes]:
         """What BLOCKHASH answers in the block of this header, which builds on the tip: hashes by number."""

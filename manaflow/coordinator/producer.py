@@ -177,7 +177,7 @@ class Producer:
         body = self._body(block)
         sealed = seal(block.header, body, self._key, NATIVE)
         try:
-            self.validator.import_block(sealed, own=True)
+            self.validator.import_block(sealed, own=True, judged=block.judged())
         finally:
             self._block = None
         self._recent.follow(sealed)

@@ -87,16 +87,19 @@ def execute_block(
     codes: Codes,
     order: I64 | None = None,
     threads: int = 0,
+    logs: dict[int, bytes] | None = None,
 ) -> U8:
     """Execute each leaf of a block alone and compare it with what it declares (X0 to X5), in parallel, GIL released.
 
     `calls`: one per leaf (`calls_of`); `senders`: uint8[t, 20], zeros for system leaves; `codes` must hold the bytes of
     every code that a declared cell names and the execution runs; `order`: int64, which leaves to execute and in which
-    order, None for all; `threads`: how many at most, 0 for all.
+    order, None for all; `threads`: how many at most, 0 for all; `logs` is given the RLP of the logs of every leaf that
+    was executed and breaks no rule, by place.
     Returns uint8[t]: 0, the number of the first rule that the leaf breaks, or NOT_EXECUTED where `order` does not name
     it. Raises Failure if a code is missing, Unsupported for what the rules cannot hold, ValueError if lengths do not
     fit.
     """
+    rows: list[bytes] | None = None if logs is None else []
     results = _native.execute_block(
         native_environment(environment),
         moves.mark,
@@ -117,7 +120,10 @@ def execute_block(
         codes,
         order,
         threads,
+        rows,
     )
+    if logs is not None and rows is not None:
+        logs.update((t, row) for t, row in enumerate(rows) if row)
     return np.frombuffer(results, np.uint8)
 
 

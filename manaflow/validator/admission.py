@@ -26,6 +26,7 @@ from manaflow.moves.marks import Location
 from manaflow.rules.system import expected_system_leaves
 from manaflow.validator.batch_execution import BatchExecution
 from manaflow.validator.candidates import Candidates, candidates_of, code_hashes_made, judge_apart
+from manaflow.validator.judged import JudgedLeaves
 from manaflow.validator.naming import check_sealed, locate
 from manaflow.validator.overlay import Broken, LiveCell, Overlay, Rows
 from manaflow.validator.recent import Recent
@@ -52,6 +53,8 @@ class Admitted:
     txid: U8
     blob_gas: U64
     fees: tuple[int, ...]
+    logs: tuple[bytes, ...] | None = None
+    """RLP of each one's logs, if this process has executed them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +148,7 @@ class OpenBlock:
         verdicts = self._admit_in_order(judged)
         taken = [t for t, verdict in enumerate(verdicts) if verdict is None]
         if taken:
-            part = _part_of(judged, taken, tuple(self.codes.values())[known_codes:])
+            part = _part_of(judged, taken, tuple(self.codes.values())[known_codes:], self._execution.logs)
             self._parts.append(part)
             self._unkept.append(part.batch)
         if keep:
@@ -178,6 +181,15 @@ class OpenBlock:
         """Opening leaves and every transaction, in order."""
         return tuple(self._parts)
 
+    def judged(self) -> JudgedLeaves | None:
+        """What need not be executed again once it is sealed; None if a restart took some of it in from disk."""
+        opening, *parts = self._parts
+        if not parts or any(part.logs is None for part in parts):
+            return None
+        logs = [encoded for part in parts for encoded in part.logs or ()]
+        batches, txids = [part.batch for part in parts], [part.txid for part in parts]
+        return JudgedLeaves.of(self.header, len(opening.txid), batches, txids, logs)
+
     def _check_usable(self) -> None:
         if self._is_cut_short:
             raise Failure("an earlier batch was cut short: restore the open block from disk")
@@ -194,6 +206,7 @@ class OpenBlock:
     def _judge(self, candidates: Candidates) -> _Judged:
         """S, M, B, and V of sealed cells."""
         validator = self._validator
+        self._execution.logs.clear()
         judge_apart(candidates, self._config, self.codes, validator.hash_seen)
         batch, index = candidates.batch, validator.index
         rows = locate(batch, index, self._overlay.txids, self._recent)
@@ -350,15 +363,18 @@ class OpenBlock:
         rows, needs = Rows.of(batch.moves, batch.intx, batch.moves.number.tolist()), candidates.needs(self._config)
         for t, need in enumerate(needs):
             self._take(candidates, rows, t, need)
-        self._parts.append(_part_of(_Judged(candidates, rows, needs, [], {}), range(len(batch)), batch.codes))
+        self._parts.append(_part_of(_Judged(candidates, rows, needs, [], {}), range(len(batch)), batch.codes, {}))
 
 
 def _with_codes(need: Need, codes: Mapping[bytes, bytes]) -> Need:
     return replace(need, code_bytes=sum(map(len, codes.values()))) if codes else need
 
 
-def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...]) -> Admitted:
-    """Some of a batch's transactions with the numbers that their cells have got. codes: those that they bring."""
+def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...], logs: Mapping[bytes, bytes]) -> Admitted:
+    """Some of a batch's transactions with the numbers that their cells have got. codes: those that they bring.
+
+    logs: RLP by txid.
+    """
     candidates, at = judged.candidates, np.array(taken, np.int64)
     batch, offsets = candidates.batch, candidates.transactions.offsets
     chosen = np.zeros(len(batch), np.bool_)
@@ -379,4 +395,6 @@ def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...]) ->
         codes=codes,
     )
     blob_gas = np.array([judged.needs[t].blob_gas for t in taken], np.uint64)
-    return Admitted(part, candidates.envelopes.txid[at], blob_gas, tuple(judged.needs[t].fees for t in taken))
+    txids, fees = [candidates.txids[t] for t in taken], tuple(judged.needs[t].fees for t in taken)
+    known = tuple(logs[txid] for txid in txids) if logs.keys() >= set(txids) else None
+    return Admitted(part, candidates.envelopes.txid[at], blob_gas, fees, known)

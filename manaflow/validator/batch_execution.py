@@ -28,6 +28,8 @@ class BatchExecution:
         """`threads`: how many at most, 0 for all."""
         self._environment, self._threads = environment_of(opened, config), threads
         self._cache, self._revm = CodeCache(), RevmExecutor()
+        self.logs: dict[bytes, bytes] = {}
+        """RLP of the logs of what was executed together and fulfils X, by txid, since someone last emptied it."""
 
     def run(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> Mapping[int, Verdict | None]:
         """X0 to X5 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
@@ -68,7 +70,7 @@ class BatchExecution:
         return {t: self._alone(candidates, t, code_of, found) if found else None for t, found in results.items()}
 
     def _execute(self, candidates: Candidates, which: Sequence[int]) -> dict[int, int]:
-        block = candidates.block
+        block, logs = candidates.block, dict[int, bytes]()
         found = execute_block(
             self._environment,
             block.moves,
@@ -78,7 +80,9 @@ class BatchExecution:
             self._cache.codes,
             order=np.array(which, np.int64),
             threads=self._threads,
+            logs=logs,
         )
+        self.logs.update((candidates.txids[t], encoded) for t, encoded in logs.items())
         return {t: int(found[t]) for t in which}
 
     def _alone(self, candidates: Candidates, t: int, code_of: CodeOf, found: int = 0) -> Verdict | None:

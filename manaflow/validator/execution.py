@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from manaflow._native import NOT_EXECUTED, Codes
@@ -32,11 +35,19 @@ class BlockExecution:
         self._cache = CodeCache()
         self._revm = RevmExecutor()
 
-    def run(self, block: Block, senders: U8, code_of: CodeOf, order: I64 | None = None) -> U8:
+    def run(
+        self,
+        block: Block,
+        senders: U8,
+        code_of: CodeOf,
+        order: I64 | None = None,
+        logs: dict[int, bytes] | None = None,
+    ) -> U8:
         """uint8[t]: 0 or the number of the first rule of X0 to X5 that a leaf breaks; NOT_EXECUTED if not in `order`.
 
-        senders: uint8[t, 20], zeros for system leaves; `order`: int64, leaves in any order, None for all. The block is
-        after genesis and fulfils B, S1 and M. Raises Failure if a code is missing, Unsupported for what no rule holds.
+        senders: uint8[t, 20], zeros for system leaves; `order`: int64, leaves in any order, None for all; `logs`: see
+        execute_block. The block is after genesis and fulfils B, S1 and M. Raises Failure if a code is missing,
+        Unsupported for what no rule holds.
         """
         environment, calls = environment_of(block.header, self.config), calls_of(self.config, block)
         results = np.full(len(block.leaves), NOT_EXECUTED, np.uint8)
@@ -49,16 +60,24 @@ class BlockExecution:
         for group in self._cache.groups(which, code_hashes_named(block.moves), named_by, with_body):
             at, codes = np.array(group, np.int64), self._cache.codes
             found = execute_block(
-                environment, block.moves, block.leaves, calls, senders, codes, order=at, threads=self.threads
+                environment, block.moves, block.leaves, calls, senders, codes, order=at, logs=logs, threads=self.threads
             )
             results[at] = found[at]
         return results
 
-    def check(self, block: Block, senders: U8, code_of: CodeOf) -> None:
-        """Raises the Verdict of the first transaction that breaks X0 to X5."""
-        results = self.run(block, senders, code_of)
-        for t in np.flatnonzero(results)[:1].tolist():
+    def check(
+        self, block: Block, senders: U8, code_of: CodeOf, judged: Mapping[int, bytes] = MappingProxyType({})
+    ) -> Mapping[int, bytes]:
+        """Raises the Verdict of the first transaction that breaks X0 to X5.
+
+        judged: leaves that are known to fulfil them, with the RLP of their logs. Returns that of all that have any.
+        """
+        logs = dict(judged)
+        order = np.array([t for t in range(len(block.leaves)) if t not in judged], np.int64)
+        results = self.run(block, senders, code_of, order, logs)
+        for t in order[results[order] != 0][:1].tolist():
             raise self.verdict(block, t, senders[t].tobytes(), code_of, int(results[t]))
+        return logs
 
     def verdict(self, block: Block, t: int, sender: bytes, code_of: CodeOf, found: int) -> Verdict:
         """Why transaction t is refused: executed once more, rule after rule. `found`: the number that `run` gave."""

@@ -6,7 +6,7 @@ follows only then. A refused block changes nothing. One process owns a state dir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,7 @@ from manaflow.validator.execution import BlockExecution, senders_of
 from manaflow.validator.identity import check_ancestors, load_chain
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
+from manaflow.validator.judged import Imported, JudgedLeaves
 from manaflow.validator.netting import NetEffect
 from manaflow.validator.pending import Pending, settle
 from manaflow.validator.reports import CheckReport, ImportReport
@@ -126,6 +127,7 @@ class Validator:
         if self._index.height != head.header.number:
             raise StorageFailure(f"the head is block {head.header.number}, the index is at block {self._index.height}")
         self._head = head
+        self._imported: Imported | None = None
 
     def close(self) -> None:
         """Let go of the directory. Safe to call twice."""
@@ -161,8 +163,14 @@ class Validator:
 
     def block(self, key: int | bytes) -> Block | None:
         """A stored block, by number (canonical) or by hash (also an undone one)."""
+        if self._imported is not None and key in self._imported.names:
+            return self._imported.block
         with self.store.read() as txn:
             return Archive(txn).block(key)
+
+    def logs(self, block_hash: bytes) -> tuple[bytes, ...] | None:
+        """RLP of the logs of each signed transaction of the head, if importing it has executed them all."""
+        return self._imported.logs if self._imported is not None and block_hash in self._imported.names else None
 
     def header(self, number: int) -> Header | None:
         """The header of a canonical block."""
@@ -181,12 +189,15 @@ class Validator:
         with self.store.read() as txn:
             yield Archive(txn)
 
-    def import_block(self, data: bytes | Block, *, own: bool = False) -> ImportReport:
+    def import_block(
+        self, data: bytes | Block, *, own: bool = False, judged: JudgedLeaves | None = None
+    ) -> ImportReport:
         """Judge the next block by every rule of the mode; commit it if it fulfils them, and forget the open block.
 
         data: the block's file, or the block. own: this node's producer has sealed it, and signs no other on its parent.
-        Raises Verdict if it breaks a rule, Failure if it does not follow the
-        head, StorageFailure if it could not be written; then nothing has changed.
+        judged: what this process has executed already; leaves that are those are not executed again. Raises Verdict if
+        it breaks a rule, Failure if it does not follow the head, StorageFailure if it could not be written; then
+        nothing has changed.
         """
         if isinstance(data, Block):
             block, data = data, encode_block(data, self._hashing)
@@ -198,12 +209,13 @@ class Validator:
         with self._all_or_nothing():
             with self.store.write(ROOM + 4 * len(data) + ROOM_A_MOVE * len(block.moves)) as txn:
                 net = self._check_state(txn, checked)
-                self._check_execution(txn, checked)
+                logs = self._check_execution(txn, checked, judged)
                 put_block(txn, record, data, dict(zip(checked.code_hashes, block.codes, strict=True)))
                 pending = self._index.apply(txn, block.header.number, net, block.leaves.txid)
                 settle(txn, block, own=own)
             self._index.accept(pending)
             self._head = record
+            self._imported = Imported.of(record.hash, block, checked.transactions.signed, logs)
         return ImportReport(block.header.number, record.hash, len(block.leaves), len(block.moves), block.header.cells)
 
     def open_block(self, opened: Header, opening: Batch, admitted: Sequence[Batch] = ()) -> None:
@@ -222,7 +234,7 @@ class Validator:
         checked = check_block(block, self._ancestry(), self._hashing, self.threads)
         with self.store.read() as txn:
             self._check_state(txn, checked)
-            self._check_execution(txn, checked)
+            self._check_execution(txn, checked, None)
 
     def judge_execution(self, block: Block) -> None:
         """X0 to X5 of a block that fulfils every other rule, in any mode. Raises Verdict, or Failure."""
@@ -275,11 +287,13 @@ class Validator:
         except Verdict as verdict:
             raise explain(verdict, block, Archive(txn)) from None
 
-    def _check_execution(self, txn: Transaction, checked: Checked) -> None:
-        """X0 to X5, in mode `execute`."""
-        if self.mode == Mode.EXECUTE:
-            senders = checked.transactions.spread(checked.transactions.envelopes.sender)
-            self._execution.check(checked.block, senders, lambda code_hash: txn.get(Table.CODES, code_hash))
+    def _check_execution(self, txn: Transaction, checked: Checked, judged: JudgedLeaves | None) -> Mapping[int, bytes]:
+        """X0 to X5, in mode `execute`, of what is not judged yet. Returns the RLP of logs of leaves that are."""
+        known = {} if judged is None else judged.logs_in(checked.block)
+        if self.mode != Mode.EXECUTE:
+            return known
+        senders = checked.transactions.spread(checked.transactions.envelopes.sender)
+        return self._execution.check(checked.block, senders, lambda code_hash: txn.get(Table.CODES, code_hash), known)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -376,7 +390,7 @@ class Validator:
                 pending = self._index.undo(txn, head.header.number)
                 archive.uncanonical(head.header)
             self._index.accept(pending)
-            self._head = before
+            self._head, self._imported = before, None
         return head.header.number
 
     def check(self) -> CheckReport:

@@ -1,0 +1,198 @@
+"""What was admitted is not executed again when it is sealed; what differs from it in anything is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manaflow.coordinator.following import Follower
+from manaflow.coordinator.latest_index import LatestIndex
+from manaflow.coordinator.replay import DEVELOPMENT_KEY
+from manaflow.coordinator.seal import Body, seal
+from manaflow.errors import Rule, Verdict
+from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.block import Block
+from manaflow.moves.columns import Moves
+from manaflow.validator import execution
+from manaflow.validator.judged import SET_BY_SEALING, JudgedLeaves
+from manaflow.validator.validator import Validator
+from tests.validator.admitting import RICH, Stage, refused
+
+STRANGER = b"\x77" * 20
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path / "state")
+    made.open()
+    yield made
+    made.close()
+
+
+def fill(stage: Stage) -> JudgedLeaves:
+    """Two batches, one transaction refused, one reverted; what the open block has judged of them."""
+    sender = stage.sender()
+    assert refused(sender.send(sender.fill([stage.transfer(i, STRANGER, i + 1) for i in range(3)]))) == {}
+    stale = stage.sender().fill([stage.transfer(3, STRANGER)])
+    assert list(refused(stage.producer.admit(stale))) == [0]
+    stage.signers.nonces[3] = 0
+    batch = sender.fill([stage.transfer(4, STRANGER, 2 * RICH), stage.transfer(5, STRANGER)])
+    assert refused(sender.send(batch)) == {}
+    judged = stage.block.judged()
+    assert judged is not None
+    return judged
+
+
+def executed_by(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Which leaves imports execute, from here on."""
+    orders: list[list[int]] = []
+    native = execution.execute_block
+
+    def noting(*args: Any, **options: Any) -> Any:
+        orders.append(options["order"].tolist())
+        return native(*args, **options)
+
+    monkeypatch.setattr(execution, "execute_block", noting)
+    return orders
+
+
+def test_sealing_executes_system_leaves_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged, orders = fill(stage), executed_by(monkeypatch)
+    block = stage.seal()
+    assert judged.in_block(block).tolist() == [False, *[True] * 5, False]
+    assert orders == [[0, 6]]
+    assert bytes(block.leaves.status) == b"\1\1\1\1\0\1\1"
+
+
+def test_another_validator_executes_everything(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(stage)
+    block, orders = stage.seal(), executed_by(monkeypatch)
+    with Validator.create(tmp_path / "other", stage.signers.genesis, mode="execute") as other:
+        other.import_block(block, own=True)
+    assert orders == [[0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_what_a_restart_takes_in_is_executed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(stage)
+    stage.reopen()
+    orders = executed_by(monkeypatch)
+    assert stage.block.sequence == 5
+    assert stage.block.judged() is None
+    stage.seal()
+    assert orders == [[0, 1, 2, 3, 4, 5, 6]]
+
+
+COLUMNS = ("txid", "status", "gas_used", "logs_hash")
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_leaf_with_another_outcome_is_not_the_judged_one(stage: Stage, name: str) -> None:
+    judged, block = fill(stage), stage.seal()
+    column = getattr(block.leaves, name).copy()
+    column[3, ...] ^= 1
+    other = replace(block, leaves=replace(block.leaves, **{name: column}))
+    assert judged.in_block(other).tolist() == [False, True, True, False, True, True, False]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Moves)])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_leaf_with_another_move_is_not_the_judged_one(stage: Stage, name: str, is_last: bool) -> None:
+    judged, block = fill(stage), stage.seal()
+    column = getattr(block.moves, name).copy()
+    row = int(block.leaves.move_offsets()[2 + is_last]) - is_last
+    column[row, ...] ^= 1
+    other = replace(block, moves=replace(block.moves, **{name: column}))
+    assert judged.in_block(other).tolist() == [False, True, False, True, True, True, False]
+
+
+def test_a_leaf_with_another_envelope_is_not_the_judged_one(stage: Stage) -> None:
+    judged, block = fill(stage), stage.seal()
+    envelopes = (*block.envelopes[:4], block.envelopes[4] + b"\0")
+    assert judged.in_block(replace(block, envelopes=envelopes)).tolist() == [False, *[True] * 4, False, False]
+
+
+@pytest.mark.parametrize("name", ["consumes", "references"])
+def test_behind_a_leaf_with_more_moves_nothing_is(stage: Stage, name: str) -> None:
+    judged, block = fill(stage), stage.seal()
+    counts = getattr(block.leaves, name).copy()
+    counts[3] += 1
+    other = replace(block, leaves=replace(block.leaves, **{name: counts}))
+    assert judged.in_block(other).tolist() == [False, True, True, False, False, False, False]
+
+
+def test_under_another_environment_nothing_is(stage: Stage) -> None:
+    judged, block = fill(stage), stage.seal()
+    for field in fields(block.header):
+        value = getattr(block.header, field.name)
+        changed = value + 1 if isinstance(value, int) else value + b"\1"
+        other = replace(block, header=replace(block.header, **{field.name: changed}))
+        assert bool(judged.in_block(other).any()) == (field.name in SET_BY_SEALING), field.name
+
+
+def resealed(stage: Stage, block: Block, change: Callable[[Body], Body]) -> Block:
+    """A block with another body under the same environment, sealed with roots and totals that fit."""
+    leaves = block.leaves
+    zeros = np.zeros(len(leaves), np.uint64)
+    totals = [int.from_bytes(row.tobytes(), "big") for row in leaves.fees] + [block.header.fees]
+    fees = [after - before for before, after in pairwise(totals)]
+    body = Body(
+        leaves.txid, leaves.consumes, leaves.references, leaves.status, leaves.gas_used, zeros, leaves.logs_hash,
+        block.moves, block.envelopes, block.codes, (), fees,
+    )  # fmt: skip
+    return seal(stage.block.header, change(body), DEVELOPMENT_KEY, NATIVE)
+
+
+def test_a_leaf_that_differs_is_executed_and_refused(stage: Stage, tmp_path: Path) -> None:
+    judged, opened = fill(stage), stage.block
+    block = stage.seal()
+    stage.producer._block = opened
+
+    def other_logs(body: Body) -> Body:
+        hashes = body.logs_hash.copy()
+        hashes[2] ^= 1
+        return replace(body, logs_hash=hashes)
+
+    with Validator.create(tmp_path / "other", stage.signers.genesis, mode="execute") as other:
+        wrong = resealed(stage, block, other_logs)
+        with pytest.raises(Verdict) as caught:
+            other.import_block(wrong, own=True, judged=judged)
+        assert (caught.value.rule, caught.value.transaction) == (Rule.X3, 2)
+        other.import_block(resealed(stage, block, lambda body: body), own=True, judged=judged)
+
+
+def test_receipts_of_what_was_admitted_are_those_of_executing_it(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(stage)
+    block = stage.seal()
+    found = []
+    logs = stage.validator.logs(block.hash)
+    assert logs is not None
+    assert [len(encoded) > 1 for encoded in logs] == [True, True, True, False, True]
+    for forgets in (False, True):
+        if forgets:
+            monkeypatch.setattr(stage.validator, "_imported", None)
+        with LatestIndex.open(tmp_path / f"latest-{forgets}") as latest:
+            list(Follower(stage.validator, latest).catch_up())
+            found.append(latest.receipts(block.header.number))
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert [receipt.logs_rlp for receipt in found[0]] == list(logs)
+
+
+def test_an_undone_block_is_not_the_head(stage: Stage) -> None:
+    fill(stage)
+    block = stage.seal()
+    assert stage.validator.block(block.header.number) is stage.validator.block(block.hash) is block
+    stage.validator.undo_block()
+    assert stage.validator.logs(block.hash) is None
+    assert stage.validator.block(block.header.number) is None
+    stored = stage.validator.block(block.hash)
+    assert stored is not None
+    assert stored.hash == block.hash
