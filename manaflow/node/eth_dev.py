@@ -18,6 +18,8 @@ from manaflow.node.validator_role import ValidatorRole
 
 MAX_BLOCKS: Final = 1_000
 """Of one call."""
+LAST_TIME: Final = 253_402_300_799
+"""The clock of blocks goes no further: the end of the year 9999. Headers have 64 bits for it."""
 
 
 class Producing(Protocol):
@@ -31,7 +33,7 @@ class Producing(Protocol):
         ...
 
     async def advance(self, seconds: int) -> int:
-        """Move the clock of blocks ahead; by how much it is ahead in all."""
+        """Move the clock of blocks ahead; by how much it is ahead in all. Raises Failure if it goes no further."""
         ...
 
     async def set_next_timestamp(self, timestamp: int) -> None:
@@ -51,16 +53,32 @@ class OwnProducing:
 
     async def advance(self, seconds: int) -> int:
         """See Producing."""
-        return await self._thread.call(lambda chain: _producer(chain).advance(seconds))
+        return await self._thread.call(_advance, seconds)
 
     async def set_next_timestamp(self, timestamp: int) -> None:
         """See Producing."""
-        await self._thread.call(lambda chain: _producer(chain).set_next_timestamp(timestamp))
+        await self._thread.call(_set_next_timestamp, timestamp)
+
+
+def _advance(chain: OwnedChain, seconds: int) -> int:
+    producer = _producer(chain)
+    _check_time(producer.now + seconds)
+    return producer.advance(seconds)
+
+
+def _set_next_timestamp(chain: OwnedChain, timestamp: int) -> None:
+    _check_time(timestamp)
+    _producer(chain).set_next_timestamp(timestamp)
+
+
+def _check_time(timestamp: int) -> None:
+    if timestamp > LAST_TIME:
+        raise Failure(f"timestamp {timestamp}: the clock goes no further than {LAST_TIME}")
 
 
 def _seal(chain: OwnedChain, timestamp: int | None) -> int:
     if timestamp is not None:
-        _producer(chain).set_next_timestamp(timestamp)
+        _set_next_timestamp(chain, timestamp)
     return chain.seal().header.timestamp
 
 
@@ -103,7 +121,10 @@ class DevMethods:
 
     async def increase_time(self, seconds: Any) -> int:
         """evm_increaseTime: by how many seconds the clock is ahead in all."""
-        return await self._producing.advance(_number(seconds))
+        try:
+            return await self._producing.advance(_number(seconds))
+        except Failure as failure:
+            raise RpcError(SERVER_ERROR, str(failure)) from None
 
     async def set_timestamp(self, timestamp: Any) -> None:
         """evm_setNextBlockTimestamp."""

@@ -68,6 +68,14 @@ def test_the_clock(tmp_path: Path) -> None:
                 node.call(method, *params)
 
 
+@pytest.mark.parametrize("method", ["evm_setNextBlockTimestamp", "evm_increaseTime", "evm_mine"])
+def test_the_clock_has_an_end(node: Live, method: str) -> None:
+    for time in ("0xffffffffffffffff", 253_402_300_800):
+        with pytest.raises(RefusedCall, match=r"-32000: timestamp .*: the clock goes no further than 253402300799"):
+            node.call(method, time)
+    node.call("evm_mine")
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [
