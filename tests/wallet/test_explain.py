@@ -151,6 +151,18 @@ def test_the_balance_that_is_stated_is_the_balance() -> None:
     assert str(stated).startswith("your balance after this transaction is exactly 99.99")
 
 
+def test_what_is_read_and_left_open_is_no_condition() -> None:
+    model = world()
+    transaction = declare(Snapshot(model), ME, Wish(READER), Policy(Intent.CONTESTED)).transaction
+    explanation = explain(transaction, ME)
+    place = storage(READER, 3)
+    assert not any(isinstance(claim, Requires) and claim.location == place for claim in explanation.fixed)
+    assert f"it reads the storage of 0x{READER.hex()} at slot 0x3, whatever it holds" in explanation.open
+    model.write(place, 2)
+    fill = model.fill(sign(transaction, KEY))
+    assert all(claim.holds(fill) for claim in explanation.claims)
+
+
 def test_what_is_left_at_least() -> None:
     """Tight: with a fee cap that is what is paid and a gas limit that is used up, nothing more is left."""
     model = world()
