@@ -87,6 +87,8 @@ class Pool:
         """(tip, -arrival, txid): who goes first when room is needed; entries that have left stay until met."""
         self._expiring: list[tuple[int, int, bytes]] = []
         """(expires, arrival, txid), likewise."""
+        self._crowds: list[tuple[int, bytes]] = []
+        """(-count, sender): for each sender of two or more that are not held, at least as many as there are."""
 
     def __len__(self) -> int:
         return len(self._by_txid)
@@ -114,7 +116,7 @@ class Pool:
         return iter(self._by_sender)
 
     def add(self, entry: Entry) -> Added | Refusal:
-        """Take a transaction, if it has a place: that of one it outbids, or a free one, or a cheaper one's."""
+        """Take a transaction, if it has a place: that of one it outbids, or a free one, a cheaper one's, a crowd's."""
         if entry.txid in self._by_txid:
             return Refusal(Reason.KNOWN, "the transaction is in the pool already")
         mine = self._by_sender.get(entry.sender, {})
@@ -134,23 +136,29 @@ class Pool:
         return Added(tuple(gone))
 
     def _make_room(self, entry: Entry, old: Entry | None) -> list[tuple[Entry, Refusal]] | Refusal:
-        """Who must leave so that `entry` fits: the one it replaces, then the cheapest. Nothing has changed yet."""
+        """Who must leave so that `entry` fits: the one it replaces, the cheapest, a crowd's. Nothing changes yet."""
         gone: list[tuple[Entry, Refusal]] = []
         count, size = len(self) + 1, self.total_bytes + len(entry.envelope)
         if old is not None:
             gone.append((old, Refusal(Reason.REPLACED, "the sender has sent one that pays more", entry.txid)))
             count, size = count - 1, size - len(old.envelope)
         kept: list[tuple[int, int, bytes]] = []
+        crowds: set[bytes] = set()
         full = False
         while count > self.limits.transactions or size > self.limits.total_bytes:
-            victim = self._next_victim(kept, old)
+            victim, why = self._next_victim(kept, old), "the pool is full and others pay more"
             if victim is None or _price(victim) >= _price(entry):
+                victim, why = self._last_of_most(entry, gone), "the pool is full and its sender has most there"
+            if victim is None:
                 full = True
                 break
-            gone.append((victim, Refusal(Reason.EVICTED, "the pool is full and others pay more")))
+            gone.append((victim, Refusal(Reason.EVICTED, why)))
+            crowds.add(victim.sender)
             count, size = count - 1, size - len(victim.envelope)
         for item in kept:
             heapq.heappush(self._cheapest, item)
+        for sender in sorted(crowds):  # in case nothing comes of it
+            self._count_anew(sender)
         return Refusal(Reason.UNDERPRICED, "the pool is full and every other pays as much or more") if full else gone
 
     def _next_victim(self, kept: list[tuple[int, int, bytes]], old: Entry | None) -> Entry | None:
@@ -161,12 +169,38 @@ class Pool:
         while self._cheapest:
             item = heapq.heappop(self._cheapest)
             entry = self._by_txid.get(item[2])
-            if entry is None or entry.arrival != -item[1] or entry.is_held:
-                continue
+            if entry is None or entry.arrival != -item[1] or entry.is_held or (kept and kept[-1] == item):
+                continue  # the last: one that was held and released is here twice
             kept.append(item)
             if entry is not old:
                 return entry
         return None
+
+    def _last_of_most(self, entry: Entry, gone: list[tuple[Entry, Refusal]]) -> Entry | None:
+        """The last transaction of the sender who has most, if he keeps as many as the newcomer's sender then has.
+
+        A tip that is never paid costs nothing (behind a gap, say), so it alone must not hold a place.
+        """
+        leaving, share = {old.txid for old, _ in gone}, len(self._by_sender.get(entry.sender, {})) + 1
+        while self._crowds:
+            count, sender = self._crowds[0]
+            left = [one for one in self.of(sender) if not one.is_held and one.txid not in leaving]
+            if len(left) == -count:
+                return left[-1] if len(left) > share else None
+            heapq.heappop(self._crowds)
+            if len(left) > 1:
+                heapq.heappush(self._crowds, (-len(left), sender))
+        return None
+
+    def _count_anew(self, sender: bytes) -> None:
+        """A sender may have more that are not held than `_crowds` says."""
+        count = sum(not one.is_held for one in self._by_sender.get(sender, {}).values())
+        if count > 1:
+            heapq.heappush(self._crowds, (-count, sender))
+        if len(self._crowds) > 2 * len(self) + 64:
+            self._crowds = []
+            for each in self._by_sender:
+                self._count_anew(each)
 
     def hold(self, entry: Entry) -> None:
         """Neither evict nor replace it until it is released: it is on its way into a block."""
@@ -177,11 +211,13 @@ class Pool:
         if entry.is_held:
             entry.is_held = False
             heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
+            self._count_anew(entry.sender)
 
     def _insert(self, entry: Entry) -> None:
         self._by_txid[entry.txid] = entry
         self._by_sender.setdefault(entry.sender, {})[entry.nonce] = entry
         self.total_bytes += len(entry.envelope)
+        self._count_anew(entry.sender)
         heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
         heapq.heappush(self._expiring, (entry.expires, entry.arrival, entry.txid))
         if len(self._cheapest) > 2 * len(self) + 64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -55,11 +56,20 @@ class Model:
             free = [row for row in rows if row.txid not in self.held]
             victim = min(free, key=lambda r: (min(r.priority_fee, r.max_fee), -r.arrival), default=None)
             if victim is None or min(victim.priority_fee, victim.max_fee) >= min(new.priority_fee, new.max_fee):
+                victim = self.last_of_most(new, free)
+            if victim is None:
                 return Reason.UNDERPRICED
             rows.remove(victim)
             gone.append(victim.txid)
         self.rows = [*rows, new]
         return gone
+
+    def last_of_most(self, new: Entry, free: list[Entry]) -> Entry | None:
+        count = Counter(row.sender for row in free)
+        most = min(count, key=lambda sender: (-count[sender], sender), default=b"")
+        if count[most] <= max(sum(row.sender == new.sender for row in self.rows) + 1, 1):
+            return None
+        return max((row for row in free if row.sender == most), key=lambda row: row.nonce)
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -179,3 +189,43 @@ def test_policies_order() -> None:
     order = {name: sorted([late, capped, early], key=lambda e: policy.key(e, 90)) for name, policy in POLICIES.items()}
     assert order["arrival"] == [early, late, capped]
     assert order["priority-fee"] == [late, capped, early]
+
+
+def test_tips_that_are_never_paid_do_not_keep_others_out() -> None:
+    """Transactions behind a gap cost nothing, whatever they promise: who has few gets the place of who has many."""
+    pool = Pool(LIMITS)
+    for i in range(LIMITS.transactions):
+        pool.add(entry(sender=1 + i // 3, nonce=1 + i % 3, tip=10**9, cap=10**9, arrival=1 + i, envelope=b"x"))
+    found = pool.add(entry(sender=7, tip=1, arrival=50, envelope=b"x"))
+    assert isinstance(found, Added)
+    assert [(one.sender[0], one.nonce, why.reason) for one, why in found.gone] == [(1, 3, Reason.EVICTED)]
+    found = pool.add(entry(sender=8, tip=1, arrival=51, envelope=b"x"))
+    assert isinstance(found, Added)
+    assert [(one.sender[0], one.nonce) for one, _ in found.gone] == [(2, 3)]
+    assert isinstance(pool.add(entry(sender=7, nonce=1, tip=1, arrival=52, envelope=b"x")), Refusal), "two each"
+
+
+def test_what_is_held_is_no_crowd() -> None:
+    pool = Pool(LIMITS)
+    rows = [entry(sender=1 + i // 3, nonce=i % 3, tip=9, arrival=1 + i, envelope=b"x") for i in range(6)]
+    for row in rows:
+        pool.add(row)
+        pool.hold(row)
+    assert isinstance(pool.add(entry(sender=7, tip=1, arrival=50, envelope=b"x")), Refusal)
+    for row in rows[3:]:
+        pool.release(row)
+    found = pool.add(entry(sender=7, tip=1, arrival=50, envelope=b"x"))
+    assert isinstance(found, Added)
+    assert [one.txid for one, _ in found.gone] == [rows[5].txid]
+
+
+def test_one_that_was_held_and_released_makes_room_once() -> None:
+    pool = Pool(LIMITS)
+    cheap = entry(sender=1, tip=0, cap=0, arrival=1, envelope=b"x")
+    pool.add(cheap)
+    pool.hold(cheap)
+    pool.release(cheap)
+    pool.add(entry(sender=2, tip=1, arrival=2, envelope=b"x" * 56))
+    pool.add(entry(sender=3, tip=1, arrival=3, envelope=b"x" * 20))
+    assert isinstance(pool.add(entry(sender=4, tip=1, arrival=4, envelope=b"x" * 45)), Refusal)
+    assert pool.total_bytes <= LIMITS.total_bytes
