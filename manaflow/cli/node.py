@@ -85,7 +85,7 @@ def node(
     seconds = None if no_mining else block_time or 0.0
     with _directory(state) as path:
         plan = Plan(path, first, Producing(key, COINBASE if dev else address_of(key), seconds=seconds))
-        options = Options(host, port, keys=tuple(account.key for account in rich), may_seal=dev)
+        options = Options(host, port, keys=tuple(account.key for account in rich), may_seal=dev or no_mining)
         serve(plan, options, _greeting(as_json, rich, balance, mnemonic, state))
 
 

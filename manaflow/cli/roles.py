@@ -47,7 +47,11 @@ def validator(
     paid = address_of(key) if coinbase is None else address_of_text(coinbase)
     producing = Producing(key, paid, seconds=None if no_mining else block_time)
     plan = Plan(state, lambda: _genesis(genesis, state), producing, takes_transactions=False, threads=threads)
-    serve(plan, Options(host, port), Greeting(as_json, {"state": str(state)}, [f"Validator of {state}"]))
+    serve(
+        plan,
+        Options(host, port, may_seal=no_mining),
+        Greeting(as_json, {"state": str(state)}, [f"Validator of {state}"]),
+    )
 
 
 def coordinator(

@@ -68,11 +68,14 @@ def serve(plan: Plan, options: Options, greeting: Greeting, validator: str | Non
 
 async def _serve(plan: Plan, options: Options, greeting: Greeting, validator: str | None) -> None:
     from manaflow.node.backup import Admin
-    from manaflow.node.http_link import HttpLink
     from manaflow.node.opening import open_chain
     from manaflow.node.service import Service
 
-    link = None if validator is None else HttpLink(validator)
+    link = None
+    if validator is not None:
+        from manaflow.node.http_link import HttpLink
+
+        link = HttpLink(validator)
     plan = plan if link is None else replace(plan, link=link)
     admin = Admin(plan.path)
     service = Service(lambda events: open_chain(plan, events), replace(options, admin=admin))

@@ -19,9 +19,12 @@ from manaflow.node.subscriptions import VERDICTS, Publisher, View, whole
 HEADS: Final = "manaHeads"
 
 
-def mana_methods(thread: NodeThread) -> dict[str, Method]:
-    """All of them, by name."""
-    return {**ReadMethods(thread).methods(), **FillMethods(thread).methods(), **RoleMethods(thread).methods()}
+def mana_methods(thread: NodeThread, *, may_seal: bool = True) -> dict[str, Method]:
+    """All of them, by name. may_seal: whether any client may have the open block sealed."""
+    methods = {**ReadMethods(thread).methods(), **FillMethods(thread).methods(), **RoleMethods(thread).methods()}
+    if not may_seal:
+        del methods["mana_seal"]
+    return methods
 
 
 def _verdicts_view(parameter: Any) -> View:

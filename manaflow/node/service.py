@@ -81,7 +81,8 @@ class Options:
     admin: Admin | None = None
     """Whoever shows its token may have the node backed up."""
     may_seal: bool = False
-    """Whether any client may seal blocks and move their clock (evm_mine and its kin): for development only."""
+    """Whether any client may seal blocks and move their clock (mana_seal, evm_mine and its kin): where whoever reaches
+    the node is its operator."""
 
 
 class Service:
@@ -103,7 +104,7 @@ class Service:
         publisher = Publishers(hub, filters)
         fan.listeners += [EthEvents(publisher, self._loop), ManaEvents(publisher, self._loop)]
         self._server = RpcServer(
-            {**methods, **mana_methods(self.thread), **self._own_methods(options)},
+            {**methods, **mana_methods(self.thread, may_seal=options.may_seal), **self._own_methods(options)},
             hub,
             limits,
             options.host,
