@@ -11,7 +11,7 @@ from tests.node.live import Live
 from tests.node.probe import NOBODY, SENDERS, Probe
 
 SEED = 20261121
-BATCHES = 400 if os.environ.get("MANAFLOW_NIGHTLY") else 30
+RANDOM_CALLS = 20_000 if os.environ.get("MANAFLOW_NIGHTLY") else 1_000
 BATCH = 50
 WORD, NUMBER, LAST = "0x" + "11" * 32, "0x" + "f" * 64, "0xffffffffffffffff"
 CALLS: list[Any] = [
@@ -50,17 +50,26 @@ PLAIN: list[Any] = [
 VALUES = [*PLAIN, *CALLS, *OVERRIDES, *QUERIES, *TYPED]
 
 
-def test_junk(tmp_path: Path) -> None:
+Calls = list[tuple[str, list[Any]]]
+
+
+def junk(methods: list[str]) -> Calls:
+    """Each method with each value for its only parameter; then several at random."""
     rng = random.Random(SEED)
+    drawn = [
+        (rng.choice(methods), [rng.choice(VALUES) for _ in range(rng.choice((2, 2, 3, 4)))])
+        for _ in range(RANDOM_CALLS)
+    ]
+    return [(method, [value]) for method in methods for value in VALUES] + drawn
+
+
+def test_junk(tmp_path: Path) -> None:
     with Live(tmp_path) as node:
         Probe.deploy(node)
-        methods = sorted(node.methods)
-        for _ in range(BATCHES):
-            calls = [
-                (rng.choice(methods), [rng.choice(VALUES) for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 4)))])
-                for _ in range(BATCH)
-            ]
-            for call, answer in zip(calls, node.batch(calls), strict=True):
+        calls = junk(sorted(node.methods))
+        for start in range(0, len(calls), BATCH):
+            batch = calls[start : start + BATCH]
+            for call, answer in zip(batch, node.batch(batch), strict=True):
                 assert answer.get("error", {}).get("code") not in (-32603, -32002), (call, answer)
         assert node.on_chain(lambda chain: chain.broken) is None
         assert int(node.call("eth_blockNumber"), 16) > 1
