@@ -147,7 +147,7 @@ class OwnedChain:
         if entry is not None:
             return entry.envelope
         block = None if self.producer is None else self.producer.block
-        for part in () if block is None else block.admitted():
+        for part in () if block is None or txid not in block else block.admitted():
             for row, envelope in zip(part.txid, part.batch.envelopes, strict=True):
                 if envelope and row.tobytes() == txid:
                     return envelope

@@ -172,6 +172,10 @@ class OpenBlock:
         """How many transactions are admitted."""
         return self.room.transactions
 
+    def __contains__(self, txid: bytes) -> bool:
+        """Whether it holds a transaction, 32 bytes."""
+        return txid in self._overlay.txids
+
     def cell(self, location: Location) -> LiveCell | None:
         """The live cell that the open block made at a location; None if it made none."""
         mark, addr, slot = location

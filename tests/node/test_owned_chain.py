@@ -289,3 +289,12 @@ def test_a_chain_whose_disk_fails_is_broken(bench: Callable[..., Bench], monkeyp
     assert "accepted" not in desk.heard.take()
     with pytest.raises(Failure, match="has failed"):
         desk.chain.submit([transfer(0, 1)])
+
+
+def test_what_others_have_in_the_open_block_is_pending_too(bench: Callable[..., Bench]) -> None:
+    desk = bench(on_demand)
+    sent = [transfer(0, n, PAID) for n in range(2)]
+    desk.chain.submit(sent)
+    desk.chain.coordinator.core.pool.remove(keccak256(sent[1]))
+    assert desk.chain.pending(keccak256(sent[1])) == sent[1]
+    assert desk.chain.pending(keccak256(transfer(0, 2))) is None
