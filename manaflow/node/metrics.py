@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from manaflow.node.chain import SealedBlock
 
 SECONDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 
@@ -29,6 +33,10 @@ class Metrics:
         self.websockets = Gauge("manaflow_websockets", "Open WebSockets", registry=self.registry)
         self.subscriptions = Gauge("manaflow_subscriptions", "Subscriptions", registry=self.registry)
         self.dropped = Counter("manaflow_clients_dropped", "Clients cut off", ["why"], registry=self.registry)
+        self.head = Gauge("manaflow_head_block", "Number of the head", registry=self.registry)
+        self.taken = Counter("manaflow_blocks_taken", "Blocks that became the head", registry=self.registry)
+        self.undone = Counter("manaflow_blocks_undone", "Blocks that were taken back", registry=self.registry)
+        self.accepted = Counter("manaflow_transactions_accepted", "Into the pool", registry=self.registry)
         self._proofs = Counter("manaflow_proofs", "Fraud proofs by outcome", ["outcome"], registry=self.registry)
 
     def proof(self, outcome: str) -> None:
@@ -58,3 +66,27 @@ class Metrics:
     def exposition(self) -> bytes:
         """The body of GET /metrics."""
         return generate_latest(self.registry)
+
+
+class ChainMetrics:
+    """`chain.Events` as counts; on the chain's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def sealed(self, block: SealedBlock) -> None:
+        """See chain.Events."""
+        self._metrics.taken.inc()
+        self._metrics.head.set(block.block.header.number)
+
+    def undone(self, block: SealedBlock) -> None:
+        """See chain.Events."""
+        self._metrics.undone.inc()
+        self._metrics.head.set(block.block.header.number - 1)
+
+    def accepted(self, txid: bytes, envelope: bytes) -> None:
+        """See chain.Events."""
+        self._metrics.accepted.inc()
+
+    def notice(self, kind: str, item: Mapping[str, Any]) -> None:
+        """Nothing."""

@@ -18,7 +18,7 @@ from manaflow.node.eth_events import EthEvents
 from manaflow.node.eth_methods import eth_methods
 from manaflow.node.limits import Limits
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
-from manaflow.node.metrics import Metrics
+from manaflow.node.metrics import ChainMetrics, Metrics
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 from manaflow.node.proofs import PROOF_CLASS, ProofDesk
@@ -102,7 +102,11 @@ class Service:
         producing = OwnProducing(self.thread) if options.may_seal else None
         methods, filters = eth_methods(self.thread, limits, time.monotonic, keys=options.keys, producing=producing)
         publisher = Publishers(hub, filters)
-        fan.listeners += [EthEvents(publisher, self._loop), ManaEvents(publisher, self._loop)]
+        fan.listeners += [
+            EthEvents(publisher, self._loop),
+            ManaEvents(publisher, self._loop),
+            ChainMetrics(self.metrics),
+        ]
         self._server = RpcServer(
             {**methods, **mana_methods(self.thread, may_seal=options.may_seal), **self._own_methods(options)},
             hub,
@@ -131,6 +135,7 @@ class Service:
         Raises what opening the chain raises, Failure if the port cannot be had, if the chain breaks, or `beside` does.
         """
         await asyncio.to_thread(self.thread.start)
+        self.metrics.head.set(await self.thread.call(lambda chain: chain.head[0].number))
         task = asyncio.create_task(self._beside(beside))
         try:
             serving = asyncio.create_task(self._server.serve(handle_signals=handle_signals))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -103,6 +104,20 @@ def test_a_source_that_fails_does_not_keep_others_from_being_followed(folder: Pa
         assert [row["number"] for row in rows(child, "imported", 3)] == [1, 2, 3]
         (folder / "4.mana").write_bytes(encode_block(scene().honest))
         assert rows(child, "imported", 1)[0]["number"] == 4
+
+
+def test_a_full_disk_is_waited_out(folder: Path, tmp_path: Path) -> None:
+    with following(folder, "--state", tmp_path / "state") as child:
+        rows(child, "imported", 3)
+        no_more = (2 * 4096, resource.RLIM_INFINITY)
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, no_more)
+        (folder / "4.mana").write_bytes(encode_block(scene().honest))
+        fault = rows(child, "fault", 1)[0]
+        assert "largest size of a file" in fault["why"] or "disk" in fault["why"]
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert rows(child, "imported", 1)[0]["number"] == 4
+    with Validator.open(tmp_path / "state") as validator:
+        assert validator.check().blocks == 5
 
 
 def node_at(path: Path) -> NodeProcess:

@@ -67,7 +67,7 @@ def tag(node: NodeProcess, name: str) -> int:
 
 def test_the_block_is_void_and_everything_follows(node: NodeProcess, proof: bytes, state: Path) -> None:
     payment, logging = txid(scene().payment), txid(scene().logging)
-    assert node.call("eth_getTransactionReceipt", payment)["status"] == "0x1"
+    assert node.call("eth_getTransactionReceipt", payment)["blockNumber"] == "0x4"
     assert len(node.call("eth_getTransactionReceipt", logging)["logs"]) == 1
     assert (tag(node, "finalized"), tag(node, "latest")) == (0, 4)
     with connect("ws" + node.url.removeprefix("http")) as socket:
@@ -82,6 +82,8 @@ def test_the_block_is_void_and_everything_follows(node: NodeProcess, proof: byte
     assert (log["removed"], log["transactionHash"]) == (True, logging)
     assert next(item for item in told if "parentHash" in item)["removed"] is True
 
+    assert "manaflow_head_block 3.0" in exposition(node)
+    assert "manaflow_blocks_undone_total 1.0" in exposition(node)
     assert node.call("mana_head")["hash"] == hexed(scene().blocks[-1].hash)
     assert node.call("mana_getConviction", hexed(scene().lie.hash)) is not None
     for gone in (payment, logging):
