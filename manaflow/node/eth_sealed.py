@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
 import rlp
 
 from manaflow.coordinator.receipts import bloom_of
-from manaflow.evm.envelopes import decode_envelopes
+from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes, effective_prices
 from manaflow.evm.executor import Log
-from manaflow.moves.envelopes import decode_envelope, recover_sender
+from manaflow.moves.envelopes import decode_envelope
 from manaflow.moves.leaf import LEAF_BYTES
-from manaflow.moves.transactions import EthereumTransaction
 from manaflow.node.chain import SealedBlock
 from manaflow.node.encoding import data, quantity
 from manaflow.node.eth_forms import Form, created_address, header_form, log_form, placed_form, transaction_form
@@ -51,6 +51,19 @@ class Reading:
     def logs(self) -> tuple[tuple[Log, ...], ...]:
         """By transaction."""
         return tuple(logs_of(receipt.logs_rlp) for receipt in self.sealed.receipts)
+
+    @cached_property
+    def _first_logs(self) -> list[int]:
+        """Number in the block of each transaction's first log."""
+        return list(accumulate(map(len, self.logs), initial=0))
+
+    @cached_property
+    def _columns(self) -> EnvelopeColumns:
+        return decode_envelopes(self.sealed.block.envelopes)
+
+    @cached_property
+    def _prices(self) -> list[int]:
+        return effective_prices(self._columns, self.header.base_fee)
 
     @cached_property
     def bloom(self) -> bytes:
@@ -92,58 +105,46 @@ class Reading:
 
     def transactions(self) -> list[Form]:
         """All of them."""
-        return [self._transaction(i, transaction, sender) for i, (transaction, sender) in enumerate(self._decoded())]
+        return [self.transaction(i) for i in range(len(self))]
 
     def transaction(self, index: int) -> Form:
         """One of them. IndexError."""
-        transaction = decode_envelope(self.sealed.block.envelopes[index])
-        return self._transaction(index, transaction, recover_sender(transaction))
+        transaction, sender = decode_envelope(self.sealed.block.envelopes[index]), self._columns.sender[index].tobytes()
+        form = transaction_form(transaction, sender)
+        return placed_form(form, self.header, self.hash, index, self._prices[index])
 
     def receipts(self) -> list[Form]:
         """All of them."""
-        return [self._receipt(i, transaction, sender) for i, (transaction, sender) in enumerate(self._decoded())]
-
-    def receipt(self, index: int) -> Form:
-        """Of one transaction. IndexError."""
-        transaction = decode_envelope(self.sealed.block.envelopes[index])
-        return self._receipt(index, transaction, recover_sender(transaction))
+        return [self.receipt(i) for i in range(len(self))]
 
     def log_forms(self) -> list[Form]:
         """The logs of all transactions."""
         return [form for i, logs in enumerate(self.logs) if logs for form in self._log_forms(i)]
 
-    def _decoded(self) -> list[tuple[EthereumTransaction, bytes]]:
-        """Transactions with their senders, which are recovered in one batch."""
-        envelopes = self.sealed.block.envelopes
-        senders = decode_envelopes(envelopes).sender
-        return [(decode_envelope(raw), senders[i].tobytes()) for i, raw in enumerate(envelopes)]
-
-    def _transaction(self, index: int, transaction: EthereumTransaction, sender: bytes) -> Form:
-        price = transaction.effective_gas_price(self.header.base_fee)
-        return placed_form(transaction_form(transaction, sender), self.header, self.hash, index, price)
-
     def _log_forms(self, index: int) -> list[Form]:
-        first, txid = sum(map(len, self.logs[:index])), self.txid(index)
+        first, txid = self._first_logs[index], self.txid(index)
         return [
             log_form(log, self.header, self.hash, txid, index, first + place)
             for place, log in enumerate(self.logs[index])
         ]
 
-    def _receipt(self, index: int, transaction: EthereumTransaction, sender: bytes) -> Form:
-        receipt, leaf = self.sealed.receipts[index], self.sealed.first_signed + index
+    def receipt(self, index: int) -> Form:
+        """Of one transaction. IndexError."""
+        receipt, leaf, columns = self.sealed.receipts[index], self.sealed.first_signed + index, self._columns
+        sender, nonce = columns.sender[index].tobytes(), int(columns.nonce[index])
         return {
-            "type": quantity(transaction.type),
+            "type": quantity(receipt.type),
             "status": quantity(receipt.status),
-            "transactionHash": data(transaction.txid),
+            "transactionHash": data(self.txid(index)),
             "transactionIndex": quantity(index),
             "blockHash": data(self.hash),
             "blockNumber": quantity(self.header.number),
             "from": data(sender),
-            "to": data(transaction.to) if transaction.to else None,
-            "contractAddress": None if transaction.to else data(created_address(sender, transaction.nonce)),
+            "to": None if columns.is_create[index] else data(columns.to[index].tobytes()),
+            "contractAddress": data(created_address(sender, nonce)) if columns.is_create[index] else None,
             "cumulativeGasUsed": quantity(receipt.cumulative_gas),
             "gasUsed": quantity(int(self.sealed.block.leaves.gas_used[leaf])),
-            "effectiveGasPrice": quantity(transaction.effective_gas_price(self.header.base_fee)),
+            "effectiveGasPrice": quantity(self._prices[index]),
             "logs": self._log_forms(index),
             "logsBloom": data(bloom_of(receipt.logs_rlp).to_bytes(256, "big")),
         }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from manaflow.errors import Pruned
 from manaflow.moves.header import Header
-from manaflow.node.chain import Chain, View
+from manaflow.node.chain import Chain, SealedBlock, View
 from manaflow.node.encoding import BlockTag
 from manaflow.node.errors import SERVER_ERROR, RpcError
 from manaflow.node.eth_sealed import Reading
@@ -49,7 +51,13 @@ def reading_of(chain: Chain, key: int | bytes) -> Reading | None:
         sealed = chain.sealed(key)
     except Pruned as pruned:
         raise RpcError(PRUNED, f"pruned history unavailable: {pruned}") from None
-    return None if sealed is None else Reading(sealed)
+    return None if sealed is None else _read(sealed)
+
+
+@lru_cache(maxsize=8)
+def _read(sealed: SealedBlock) -> Reading:
+    """Receipts of a block are asked for one by one: what reading it has worked out is kept."""
+    return Reading(sealed)
 
 
 def state_of(chain: Chain, tag: BlockTag) -> View:
