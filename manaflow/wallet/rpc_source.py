@@ -70,13 +70,10 @@ class RpcSource:
         return Cell(intx, value, number)
 
     def code(self, address: bytes, code_hash: bytes) -> bytes:
-        """See CellSource. Raises Failure if the bytes are not those of the hash."""
+        """See CellSource: a Snapshot checks the bytes against the hash."""
         tag = "pending" if self._pending else "latest"
         given = self._rpc.call("eth_getCode", _hex(address), tag, limit=4 * MAX_CODE_BYTES)
-        code = data(given, f"the code of 0x{address.hex()}")
-        if keccak256(code) != code_hash:
-            raise Failure(f"the node gives other bytes than the code 0x{code_hash.hex()} of 0x{address.hex()}")
-        return code
+        return data(given, f"the code of 0x{address.hex()}")
 
     def block_hash(self, number: int) -> bytes:
         """See CellSource."""

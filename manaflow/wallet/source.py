@@ -48,7 +48,7 @@ class CellSource(Protocol):
         ...
 
     def code(self, address: bytes, code_hash: bytes) -> bytes:
-        """The code of an address, whose `c` cell has this hash. Raises Failure."""
+        """The code of an address, whose `c` cell has this hash; the bytes are not believed. Raises Failure."""
         ...
 
     def block_hash(self, number: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,7 +13,8 @@ import pytest
 from manaflow.errors import Failure
 from manaflow.moves.hashing import PYTHON, keccak256
 from manaflow.moves.marks import ZERO32, Mark
-from manaflow.moves.wire import encode_genesis
+from manaflow.moves.wire import GenesisFile, encode_genesis
+from manaflow.rules.config import Profile
 from manaflow.wallet.client import Client, LostRace
 from manaflow.wallet.declare import Wish
 from manaflow.wallet.intents import Intent, Policy
@@ -210,6 +212,19 @@ def test_a_dear_fee_must_be_asked_for() -> None:
 def test_another_chain_is_refused() -> None:
     with pytest.raises(Failure, match="expected was 5"):
         read_config(answering(honest), 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"chain_id": 1}, "Ethereum network"), ({"profile": Profile.ETHEREUM}, "profile manaflow"),
+     ({"producers": ()}, "chain config")],
+)  # fmt: skip
+def test_chains_that_nothing_is_signed_for(change: dict[str, Any], words: str) -> None:
+    config = replace(CHAIN.config, **change)
+    genesis = encode_genesis(GenesisFile(config.encode(), (), CHAIN.genesis.block), PYTHON)
+    told = {"config": "0x" + config.hash.hex(), "genesis": "0x" + genesis.hex()}
+    with pytest.raises(Failure, match=words):
+        read_config(answering(lambda m, p: told))
 
 
 def test_a_state_that_moves_is_read_anew_a_few_times() -> None:
