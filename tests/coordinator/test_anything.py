@@ -155,7 +155,7 @@ class Play:
             clone._take(judged.candidates, judged.rows, 0, judged.needs[0])
         except KeyError:
             return None
-        clone._parts.append(_part_of(judged, [0], batch.codes))
+        clone._parts.append(_part_of(judged, [0], batch.codes, {}))
         return seal(clone.header, self.producer._body(clone), self.chain.filler.key, NATIVE)
 
     def force(self) -> None:
