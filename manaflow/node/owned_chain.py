@@ -179,6 +179,8 @@ class OwnedChain:
         """Take envelopes into the pool; the answers hold after `settle`. Raises RpcError if this node takes none."""
         if not self._takes_transactions:
             raise RpcError(METHOD_NOT_SUPPORTED, "this node coordinates nothing: send transactions to a coordinator")
+        if self.producer is not None and not self.producer.is_barred:
+            self._ensure_open()  # first, so that each envelope is put in line once
         with self._whole():
             results = self.coordinator.submit(envelopes)
         for result, envelope in zip(results, envelopes, strict=True):
