@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from examples.amm import demo
+from examples.amm.market import Swapped
 from examples.amm.plot import Point, bars, dots
-from examples.amm.report import check_races, check_sums, in_words, save_blocks, sealed
+from examples.amm.report import Done, check_races, check_sums, in_words, save_blocks, sealed
 from examples.amm.traders import traders
 from manaflow.moves.wire import decode_genesis
 from manaflow.validator.validator import Validator
@@ -60,6 +61,21 @@ def test_the_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: 
     assert "to the wei" in told
     assert (tmp_path / "out" / "amm" / "price.svg").read_text().count("<circle") == 400 + 2
     assert (tmp_path / "out" / "amm" / "attempts.svg").read_text().count("<rect") == 200 + 1
+
+
+def test_what_the_demo_claims_is_checked() -> None:
+    masked, exact = traders(1, {Intent.CONTESTED: 1}, 1) + traders(2, {Intent.EXACT: 1}, 1)
+    event = Swapped(True, 1, 2)
+    events = {"0x01": event, "0x02": event}
+    lost, elsewhere = {"kind": "lost", "winner": "0x01"}, {"kind": "lost", "winner": "0x03"}
+    check_races([Done(masked, "north", "0x01", event, 1.0), Done(exact, "south", "0x02", event, 1.0, [lost])], events)
+    for done, why in (
+        (Done(masked, "north", "0x02", event, 1.0, [lost]), "masked"),
+        (Done(exact, "north", "0x02", event, 1.0, [elsewhere]), "no block"),
+        (Done(masked, "north", "0x03", event, 1.0), "no block"),
+    ):
+        with pytest.raises(AssertionError, match=why):
+            check_races([done], events)
 
 
 def test_charts_hold_every_value() -> None:
