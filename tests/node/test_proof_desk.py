@@ -1,0 +1,177 @@
+"""The desk behind mana_submitProof, with a judge of the test's own: who waits, who is turned away, what goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manaflow.errors import Rule
+from manaflow.evm.native import RevmExecutor
+from manaflow.fraudproof.build import prove_parent
+from manaflow.fraudproof.consequences import judge_proof
+from manaflow.fraudproof.errors import ProofRejected
+from manaflow.fraudproof.verify import VerifiedProof
+from manaflow.node import proofs
+from manaflow.node.encoding import Data
+from manaflow.node.errors import LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, SERVER_ERROR, RpcError
+from manaflow.node.judging import NotJudged, judge_apart
+from manaflow.node.proofs import ProofDesk, read_proof
+from manaflow.rules.config import ChainConfig
+from manaflow.validator.validator import Validator
+from tests.node.voiding import scene
+
+
+class Chain:
+    """What the desk asks of a chain."""
+
+    def __init__(self, validator: Validator) -> None:
+        self.validator, self.config = validator, validator.config
+
+    def change(self, run: Callable[[], Any]) -> Any:
+        return run()
+
+
+class Thread:
+    """Its thread: this one."""
+
+    def __init__(self, validator: Validator) -> None:
+        self.chain = Chain(validator)
+
+    async def call(self, run: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(0)
+        return run(self.chain, *args)
+
+
+class Judge:
+    """Judges by revm when it is let; counts."""
+
+    def __init__(self) -> None:
+        self.calls, self.now, self.peak = 0, 0, 0
+        self.may = asyncio.Event()
+
+    async def __call__(self, config: ChainConfig, proof: bytes, seconds: float) -> VerifiedProof:
+        self.calls += 1
+        self.now += 1
+        self.peak = max(self.peak, self.now)
+        try:
+            await self.may.wait()
+            found = judge_proof(config, proof, RevmExecutor()).verified
+            assert isinstance(found, VerifiedProof)
+            return found
+        finally:
+            self.now -= 1
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return scene().proof(tmp_path_factory.mktemp("challenger") / "state")
+
+
+@pytest.fixture
+def validator(tmp_path: Path) -> Iterator[Validator]:
+    scene().misled(tmp_path / "state")
+    with Validator.open(tmp_path / "state", threads=1) as validator:
+        yield validator
+
+
+def hollow(count: int) -> list[bytes]:
+    """Proofs that pass every cheap check, all different, and show nothing."""
+    config, chain = scene().producer.config, [scene().producer.genesis.block, *scene().blocks]
+    return [
+        prove_parent(rule, chain[i + 1], config, parent.header, [block.hash for block in chain[: i + 1]]).encode()
+        for i in range(3)
+        for rule in (Rule.B2, Rule.B6)
+        for parent in (chain[i],)
+    ][:count]
+
+
+def error_of(result: object) -> int | None:
+    return result.code if isinstance(result, RpcError) else None
+
+
+def test_the_same_proof_is_judged_once_for_all_who_bring_it(validator: Validator, proof: bytes) -> None:
+    async def run() -> None:
+        judge = Judge()
+        desk = ProofDesk(Thread(validator), judge=judge)
+        asked = [asyncio.create_task(desk.submit(Data(proof))) for _ in range(5)]
+        await asyncio.sleep(0.3)
+        judge.may.set()
+        answers = await asyncio.gather(*asked)
+        assert [answer["undone"] for answer in answers] == [["0x4"]] * 5
+        assert judge.calls == 1
+        assert (await desk.submit(Data(proof)))["known"] is True
+        assert judge.calls == 1
+
+    asyncio.run(run())
+    assert validator.conviction(scene().lie.hash) is not None
+
+
+def test_one_at_a_time_and_so_many_in_line(validator: Validator, proof: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "MAX_WAITING", 3)
+
+    async def run() -> None:
+        judge = Judge()
+        desk = ProofDesk(Thread(validator), judge=judge)
+        asked = [asyncio.create_task(desk.submit(Data(file))) for file in hollow(5)]
+        await asyncio.sleep(0.3)
+        judge.may.set()
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        assert sorted(map(error_of, said)) == sorted([SERVER_ERROR] * 3 + [LIMIT_EXCEEDED] * 2)
+        assert judge.peak == 1
+        assert (await desk.submit(Data(proof)))["undone"] == ["0x4"]
+
+    asyncio.run(run())
+
+
+def test_a_proof_goes_on_when_its_bringer_is_gone(validator: Validator, proof: bytes) -> None:
+    async def run() -> None:
+        judge = Judge()
+        desk = ProofDesk(Thread(validator), judge=judge)
+        asked = asyncio.create_task(desk.submit(Data(proof)))
+        await asyncio.sleep(0.3)
+        asked.cancel()
+        judge.may.set()
+        await asyncio.sleep(0.5)
+        assert validator.conviction(scene().lie.hash) is not None
+
+    asyncio.run(run())
+
+
+def test_a_block_that_nobody_here_knows_is_not_judged(proof: bytes, tmp_path: Path) -> None:
+    """A node that is behind, at genesis: neither the lie nor its parent."""
+
+    async def run(validator: Validator) -> None:
+        judge = Judge()
+        desk = ProofDesk(Thread(validator), judge=judge)
+        with pytest.raises(RpcError, match="neither the accused block nor its parent is known here"):
+            await desk.submit(Data(proof))
+        assert judge.calls == 0
+
+    with Validator.create(tmp_path / "new", scene().producer.genesis) as validator:
+        asyncio.run(run(validator))
+
+
+def test_what_cannot_be_judged_says_nothing_of_the_proof(validator: Validator, proof: bytes) -> None:
+    async def run() -> None:
+        desk = ProofDesk(Thread(validator), seconds=0.01)
+        with pytest.raises(RpcError, match="not judged within") as refused:
+            await desk.submit(Data(proof))
+        assert refused.value.code == RESOURCE_UNAVAILABLE
+
+    asyncio.run(run())
+    assert validator.head[1] == scene().lie.hash
+
+
+def test_the_process_judges_and_rejects(proof: bytes) -> None:
+    config = scene().producer.config
+    evidence = read_proof(config, proof).evidence
+    found = asyncio.run(judge_apart(config, evidence, 120))
+    assert (found.rule, found.number, found.block_hash) == (Rule.X3, 4, scene().lie.hash)
+    with pytest.raises(ProofRejected, match="breaks no rule"):
+        asyncio.run(judge_apart(config, hollow(1)[0], 120))
+    with pytest.raises(NotJudged):
+        asyncio.run(judge_apart(config, evidence, 0.001))
