@@ -377,7 +377,7 @@ def _with_codes(need: Need, codes: Mapping[bytes, bytes]) -> Need:
 def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...], logs: Mapping[bytes, bytes]) -> Admitted:
     """Some of a batch's transactions with the numbers that their cells have got. codes: those that they bring.
 
-    logs: RLP by txid.
+    logs: RLP by its hash.
     """
     candidates, at = judged.candidates, np.array(taken, np.int64)
     batch, offsets = candidates.batch, candidates.transactions.offsets
@@ -399,6 +399,6 @@ def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...], lo
         codes=codes,
     )
     blob_gas = np.array([judged.needs[t].blob_gas for t in taken], np.uint64)
-    txids, fees = [candidates.txids[t] for t in taken], tuple(judged.needs[t].fees for t in taken)
-    known = tuple(logs[txid] for txid in txids) if logs.keys() >= set(txids) else None
+    hashes, fees = [batch.logs_hash[t].tobytes() for t in taken], tuple(judged.needs[t].fees for t in taken)
+    known = tuple(logs[logs_hash] for logs_hash in hashes) if logs.keys() >= set(hashes) else None
     return Admitted(part, candidates.envelopes.txid[at], blob_gas, fees, known)

@@ -29,7 +29,8 @@ class BatchExecution:
         self._environment, self._threads = environment_of(opened, config), threads
         self._cache, self._revm = CodeCache(), RevmExecutor()
         self.logs: dict[bytes, bytes] = {}
-        """RLP of the logs of what was executed together and fulfils X, by txid, since someone last emptied it."""
+        """RLP of the logs of what was executed together and fulfils X, by their hash (a transaction may be sent in two
+        fills), since someone last emptied it."""
 
     def run(self, candidates: Candidates, which: Sequence[int], code_of: CodeOf) -> Mapping[int, Verdict | None]:
         """X0 to X5 of some of the candidates, which fulfil S and M: their verdicts, None for one that fulfils them.
@@ -82,7 +83,8 @@ class BatchExecution:
             threads=self._threads,
             logs=logs,
         )
-        self.logs.update((candidates.txids[t], encoded) for t, encoded in logs.items())
+        hashes = candidates.batch.logs_hash
+        self.logs.update((hashes[t].tobytes(), encoded) for t, encoded in logs.items() if not found[t])
         return {t: int(found[t]) for t in which}
 
     def _alone(self, candidates: Candidates, t: int, code_of: CodeOf, found: int = 0) -> Verdict | None:
