@@ -116,6 +116,18 @@ def test_a_conviction_outlives_kill_9(state: Path, proof: bytes) -> None:
         assert node.call("eth_getTransactionReceipt", txid(scene().payment))["status"] == "0x1"
 
 
+def test_a_producer_whose_own_block_is_void_signs_no_other(tmp_path: Path, proof: bytes) -> None:
+    """Two signatures on one parent would convict it: it serves on, and another producer must go on."""
+    scene().misled(tmp_path / "node" / "validator", own=True)
+    (tmp_path / "key").write_text(DEVELOPMENT_KEY.hex())
+    with serving(tmp_path / "node") as node:
+        assert node.call("mana_submitProof", hexed(proof))["undone"] == ["0x4"]
+        with pytest.raises(NodeError, match="another one must go on"):
+            node.call("mana_seal")
+        assert node.call("mana_head")["number"] == "0x3"
+        assert node.call("eth_getTransactionReceipt", txid(scene().payment)) is None
+
+
 def hollow(count: int) -> list[bytes]:
     """Proofs that pass every cheap check, and show nothing: honest blocks beside their parents."""
     config, chain = scene().producer.config, [scene().producer.genesis.block, *scene().blocks]

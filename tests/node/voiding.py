@@ -51,11 +51,14 @@ class Scene:
         for block in self.blocks:
             (folder / f"{block.header.number}.mana").write_bytes(encode_block(block, NATIVE))
 
-    def misled(self, state: Path) -> None:
-        """The directory of a validator that has taken the lie, since it leaves execution to challengers."""
+    def misled(self, state: Path, *, own: bool = False) -> None:
+        """The directory of a validator that has taken the lie, since it leaves execution to challengers.
+
+        own: it is the one that signed it.
+        """
         with Validator.create(state, self.producer.genesis, mode=Mode.MOVES, threads=1) as validator:
             for block in (*self.blocks, self.lie):
-                validator.import_block(block)
+                validator.import_block(block, own=own and block is self.lie)
 
     def proof(self, state: Path) -> bytes:
         """What a challenger makes of the lie."""
