@@ -75,13 +75,15 @@ def _opened(text: str, stack: ExitStack) -> BlockSource:
 
 
 def _validator(state: Path, source: BlockSource, genesis: Path | None, mode: JudgeMode, threads: int) -> Validator:
-    """The directory, or a new one from the genesis that is named, by the source if nobody else does."""
+    """The directory (a node's: its validator), or a new one from the genesis that is named, by the source at last."""
     from manaflow.evm.native_hashing import NATIVE
     from manaflow.moves.wire import decode_genesis
+    from manaflow.node.opening import VALIDATOR
     from manaflow.validator.validator import Validator
 
-    if (state / "data.mdb").is_file():
-        return Validator.open(state, mode=mode.value, threads=threads)
+    for path in (state, state / VALIDATOR):
+        if (path / "data.mdb").is_file():
+            return Validator.open(path, mode=mode.value, threads=threads)
     with naming(genesis or source.name):
         begun = decode_genesis(source.genesis(), NATIVE) if genesis is None else read_genesis(genesis)
         return Validator.create(state, begun, mode=mode.value, threads=threads)

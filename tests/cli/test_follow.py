@@ -71,6 +71,16 @@ def test_a_folder_is_followed_to_its_end_and_on(folder: Path, tmp_path: Path, ma
     assert lines(manaflow("follow", folder, "--state", state, "--once", "--json"))[0]["number"] == 4
 
 
+def test_a_nodes_directory_is_followed_in_its_place(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    """As after a restore from an older backup: the node is stopped, and brought to the chain's end without its key."""
+    node = tmp_path / "node"
+    Validator.create(node / "validator", scene().producer.genesis).close()
+    assert manaflow("follow", folder, "--state", node, "--once").code == 0
+    assert [path.name for path in node.iterdir()] == ["validator"]
+    with Validator.open(node / "validator") as validator:
+        assert validator.head[1] == scene().blocks[-1].hash
+
+
 def test_a_lie_is_refused_and_proved(folder: Path, tmp_path: Path, manaflow: Command) -> None:
     (folder / "4.mana").write_bytes(encode_block(scene().lie))
     state = tmp_path / "state"
