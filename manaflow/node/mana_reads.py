@@ -126,7 +126,6 @@ def _block(chain: OwnedChain, key: BlockTag) -> str | None:
             None: key.number,
             "earliest": chain.config.genesis_number,
             "finalized": chain.finalized,
-            "safe": chain.finalized,
         }.get(key.name, chain.head[0].number)
         block = None if number is None else chain.validator.block(number)
     return None if block is None else data(encode_block(block, NATIVE))

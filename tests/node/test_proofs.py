@@ -92,6 +92,7 @@ def test_the_block_is_void_and_everything_follows(node: NodeProcess, proof: byte
         assert waiting is not None
         assert waiting["blockNumber"] is None
     assert (tag(node, "finalized"), tag(node, "safe"), tag(node, "latest")) == (0, 3, 3)
+    assert node.call("mana_getBlock", "safe") == node.call("mana_getBlock", "0x3")
 
     assert node.call("mana_seal")["number"] == "0x4"
     assert node.call("eth_getTransactionReceipt", payment)["status"] == "0x1"
