@@ -13,7 +13,9 @@ from manaflow.node.chain import SealedBlock
 from manaflow.rules.system import expected_system_leaves
 from manaflow.validator.validator import Validator
 
-MAX_KEPT: Final = 8
+MAX_KEPT: Final = 64
+MAX_KEPT_MOVES: Final = 1 << 16
+"""Some 130 bytes each; the last block is kept however many it has."""
 
 
 class SealedBlocks:
@@ -44,9 +46,13 @@ class SealedBlocks:
         """A block that is canonical now."""
         sealed = self.of(block, receipts)
         self._kept[block.header.number] = sealed
-        if len(self._kept) > MAX_KEPT:
+        while len(self._kept) > MAX_KEPT or (len(self._kept) > 1 and self._moves > MAX_KEPT_MOVES):
             self._kept.popitem(last=False)
         return sealed
+
+    @property
+    def _moves(self) -> int:
+        return sum(len(kept.block.moves) for kept in self._kept.values())
 
     def drop(self, number: int) -> None:
         """The block of this number is canonical no more."""

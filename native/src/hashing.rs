@@ -15,6 +15,8 @@ type Hash = [u8; 32];
 const MOVE_BYTES: usize = 1 + 126;
 /// Items of a job when any thread may take it: long enough to hide the handing over, short enough to share evenly.
 const CHUNK: usize = 32;
+/// Up to so many bytes are hashed by the thread that asks: on a busy machine, to wait for another one takes longer.
+const FEW: usize = 1 << 18;
 
 /// How many of `items` one job takes so that at most `threads` run at once; 0 for all threads.
 pub fn chunk_length(items: usize, threads: usize) -> usize {
@@ -150,6 +152,9 @@ fn moves_roots<'py>(
     let count = offsets.len() - 1;
     let roots: Vec<Hash> = py.detach(|| {
         let bounds: Vec<&[i64]> = offsets.windows(2).collect();
+        if columns.mask.len() * MOVE_BYTES <= FEW {
+            return bounds.into_iter().map(|b| columns.root(b[0], b[1])).collect();
+        }
         let chunk = chunk_length(count, threads);
         bounds.par_chunks(chunk).flat_map_iter(|part| part.iter().map(|b| columns.root(b[0], b[1]))).collect()
     });
@@ -179,7 +184,13 @@ fn keccak256<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
 /// keccak-256 of each item, 32 bytes each.
 #[pyfunction]
 fn keccak256_many<'py>(py: Python<'py>, items: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
-    let hashes: Vec<Hash> =
-        py.detach(|| items.par_iter().with_min_len(CHUNK).map(|item| revm::primitives::keccak256(item).0).collect());
+    let hash = |item: &PyBackedBytes| revm::primitives::keccak256(item).0;
+    let hashes: Vec<Hash> = py.detach(|| {
+        if items.iter().map(|item| item.len()).sum::<usize>() <= FEW {
+            items.iter().map(hash).collect()
+        } else {
+            items.par_iter().with_min_len(CHUNK).map(hash).collect()
+        }
+    });
     PyBytes::new(py, hashes.as_flattened())
 }
