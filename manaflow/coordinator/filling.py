@@ -41,6 +41,8 @@ MIN_PACE: Final = 16
 MAX_PACE: Final = 1 << 16
 """Transactions of one fill. A misfit makes the next fills smaller: each one may send all behind it back to be executed
 again, and costs its sender nothing."""
+MAX_TRIES: Final = 4
+"""Fills in which a transaction may be a misfit because of those before it. Then it is one: each costs an execution."""
 _SENDERS: Final = (Mark.BALANCE, Mark.NONCE, Mark.CODE)
 """What X0 asks of a sender."""
 
@@ -88,6 +90,8 @@ class Filling:
         """Txid of a signed maker in the pool -> txids that wait for it."""
         self._told: dict[bytes, Misfit] = {}
         """What the signer of a waiting transaction has been told."""
+        self._tries: dict[bytes, int] = {}
+        """Txid -> fills in which a transaction was a misfit only because of others before it in the same fill."""
         self._next_batch = 1
         self._pace = MAX_PACE
 
@@ -260,6 +264,11 @@ class Filling:
         results: list[Result] = []
         for step, misfit in named.misfits.items():
             results += self._misfit(steps[step], misfit)
+        for step, misfit in named.unsettled.items():
+            entry = steps[step]
+            self._tries[entry.txid] = self._tries.get(entry.txid, 0) + 1
+            if self._tries[entry.txid] > MAX_TRIES:
+                results += self._misfit(entry, misfit)
         return results
 
     def _misfit(self, entry: Entry, misfit: Misfit) -> list[Result]:
@@ -373,6 +382,7 @@ class Filling:
     def forgotten(self, entry: Entry) -> Forget:
         """The disk need not keep a transaction that has left the pool."""
         self._told.pop(entry.txid, None)
+        self._tries.pop(entry.txid, None)
         self._parked.discard(entry.txid)
         return Forget(entry.arrival)
 

@@ -73,7 +73,7 @@ class Named:
     """Of kept steps whose signer signed moves."""
     misfits: dict[int, Misfit] = field(default_factory=dict)
     """Steps that do not bear out what is signed, whatever becomes of the steps before them."""
-    unsettled: list[int] = field(default_factory=list)
+    unsettled: dict[int, Misfit] = field(default_factory=dict)
     """Steps that do not bear out what is signed only because of kept steps, which may yet lose: to be filled again."""
     pushed: list[int] = field(default_factory=list)
     """Steps that build on one that is not kept: to be filled again."""
@@ -117,7 +117,7 @@ def name_cells(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View
             if isinstance(found, Misfit):
                 settled = _settled(found, used, made, view)
                 if settled is None:
-                    named.unsettled.append(step)
+                    named.unsettled[step] = found
                 else:
                     named.misfits[step] = settled
                 named.spoiled.update(consumed)

@@ -26,6 +26,7 @@ from manaflow.coordinator.messages import (
     Send,
     Submit,
 )
+from manaflow.coordinator.policy import PriorityFee
 from manaflow.coordinator.pool import Limits
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.native import fill_steps
@@ -47,6 +48,8 @@ COUNT = (Mark.STORAGE, COUNTER, ZERO32)
 FUSE = b"\xfe" * 20
 FUSE_CODE = bytes.fromhex("5f54600a57" + "60015f5500" + "5b5f5ffd")
 """Succeeds once: sets slot 0, and reverts when it is set."""
+DOOMED_CODE = bytes.fromhex("36600c57" + "5f546001015f5500" + "5b5f545f5ffd")
+"""Without data: adds 1 to slot 0. With any: reads slot 0 and reverts."""
 WORD = 32
 
 
@@ -186,6 +189,28 @@ def test_nobody_loses_to_what_is_not_admitted(desk: Desk, field: str) -> None:
     results = two.handle(Replied(send.id, desk.admit(send))) + desk.pump(two)
     assert of_kind(results, Notice) == []
     assert signed in desk.seal().envelopes
+
+
+def test_a_misfit_is_not_tried_for_ever(tmp_path: Path) -> None:
+    """It fails on any state; others who pay more are always filled before it, so that no fill proves it."""
+    chain = Producer(accounts=20, alloc={COUNTER: (0, 1, DOOMED_CODE, {})})
+    desk = Desk(tmp_path, chain)
+    coordinator = desk.coordinator(policy=PriorityFee())
+    doomed = desk.declare(0, COUNTER, unsaid, data=b"\1", flags=Flag.OPEN | Flag.MUST_SUCCEED)
+    desk.open_block()
+    desk.submit(coordinator, doomed)
+    told: list[Notice] = []
+    for fills in range(1, 20):
+        desk.submit(coordinator, desk.chain.sign(fills, COUNTER, tip=10**11, max_fee=10**12))
+        results = coordinator.handle(Fill())
+        for send in of_kind(results, Send):
+            results += coordinator.handle(Replied(send.id, desk.admit(send)))
+        told += of_kind(results, Notice)
+        if told:
+            break
+    assert fills == filling.MAX_TRIES + 1
+    assert [notice.field for notice in told] == ["status"]
+    desk.close()
 
 
 def test_a_loser_with_a_limit_waits_for_its_value(desk: Desk) -> None:
