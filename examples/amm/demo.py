@@ -77,6 +77,8 @@ class Wallets:
                 seconds += time.perf_counter() - started
                 if told["kind"] == "admitted":
                     break
+                if told["kind"] != "lost":
+                    raise AssertionError(f"neither admitted nor a lost race: {told}")
                 lost.append(told)
             shown = next(Swapped.of(log.data) for log in declared.logs if log.address == POOL)
             done.append(Done(trader, name, told["txid"], shown, seconds, lost))
