@@ -91,7 +91,7 @@ class Producer:
         self._bounds = bounds or Bounds()
         self._recent = Recent(validator)
         self._block: OpenBlock | None = None
-        self._restore()
+        self.restore()
 
     @property
     def block(self) -> OpenBlock | None:
@@ -183,13 +183,14 @@ class Producer:
         self._recent.follow(sealed)
         return sealed
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Take the open block as the disk has it, if it is on the head; what is not on disk is given up."""
         self._recent.follow()
         self._block = OpenBlock.restore(self.validator, recent=self._recent, bounds=self._bounds)
 
     def _open_block(self) -> OpenBlock:
         if self._block is None:
-            self._restore()
+            self.restore()
         if self._block is None:
             raise Failure("no block is open on the head")
         return self._block
@@ -197,7 +198,7 @@ class Producer:
     def _check_may_open(self, replace_empty: bool) -> None:
         head, head_hash = self.validator.head
         if self._block is None:
-            self._restore()
+            self.restore()
         block = self._block
         gives_up = block is None or block.header.parent_hash != head_hash or (replace_empty and block.sequence == 0)
         if not gives_up:

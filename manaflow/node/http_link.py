@@ -25,9 +25,10 @@ from manaflow.moves.wire_batch import LIMITS, encode_batch
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.client import CallRefused, LinkDown, RpcClient
 from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
-from manaflow.node.errors import RESOURCE_UNAVAILABLE
+from manaflow.node.errors import INTERNAL_ERROR, RESOURCE_UNAVAILABLE
 from manaflow.node.following import BlockFollower, Event, Head, Refused, SourceFault, wait_after
 from manaflow.node.mana import HEADS
+from manaflow.node.mending import BegunAnew
 from manaflow.node.owned_chain import OwnedChain
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class HttpLink:
                         faults = 0
                         while True:
                             await session.step()
-            except (LinkDown, CallRefused, SourceFault) as error:
+            except (LinkDown, CallRefused, SourceFault, BegunAnew) as error:
                 faults += 1
                 self._log.warning("validator_unreachable", url=self.url, why=str(error))
             await asyncio.sleep(wait_after(faults))
@@ -131,9 +132,9 @@ class _Session:
 
     async def _look(self, is_idle: bool) -> None:
         """What has changed there: a new head, or the open block."""
-        _, own = await self._thread.call(lambda chain: chain.head)
+        own, is_open = await self._thread.call(lambda chain: (chain.head[1], chain.is_open))
         head = head_of(await self._client.call("mana_head"))
-        if head.hash != own:
+        if head.hash != own or not is_open:
             await self._open()
         elif is_idle and self._opened is not None:
             since = await self._thread.call(lambda chain: chain.coordinator.core.sequence)
@@ -167,7 +168,8 @@ class _Session:
         except CallRefused as refused:
             if refused.code == RESOURCE_UNAVAILABLE:
                 return None
-            if len(batch) > 1 and isinstance(refused.data, dict) and refused.data.get("rule") == "B1":
+            is_none = isinstance(refused.data, dict) and refused.data.get("rule") == "B1"
+            if len(batch) > 1 and (is_none or refused.code == INTERNAL_ERROR):
                 raise BatchTooLarge from None
             raise
         except Verdict as verdict:

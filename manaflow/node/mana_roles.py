@@ -11,7 +11,8 @@ from manaflow.moves.reply_json import cells_as_json, reply_as_json
 from manaflow.moves.wire_batch import decode_batch
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
-from manaflow.node.errors import RESOURCE_UNAVAILABLE, TRANSACTION_REJECTED, RpcError
+from manaflow.node.errors import INTERNAL_ERROR, RESOURCE_UNAVAILABLE, TRANSACTION_REJECTED, RpcError
+from manaflow.node.mending import BegunAnew
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 from manaflow.node.rpc import together
@@ -71,7 +72,7 @@ class RoleMethods:
 
         The reply as reply_json.py writes it; what it says is admitted is on disk. An empty batch asks what others have
         done. -32002 if another block is open, or from a node that is no validator; -32000 with the verdict (B1) for a
-        file that is no batch.
+        file that is no batch; -32603 if this node fails at it: nothing of it is admitted.
         """
         decoded = decode_batch(bytes(batch))
 
@@ -92,5 +93,7 @@ class RoleMethods:
     async def _ask(self, run: Callable[[OwnedChain], T]) -> T:
         try:
             return await self._thread.call(run)
+        except BegunAnew as error:
+            raise RpcError(INTERNAL_ERROR, str(error)) from None
         except Failure as error:
             raise RpcError(RESOURCE_UNAVAILABLE, str(error)) from None

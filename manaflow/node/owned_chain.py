@@ -3,12 +3,15 @@
 Whatever changes it (`take`, `admit`, `seal`, `follow`) is followed by `settle` before any answer leaves: what waits is
 filled and admitted, the open block is sealed if that is due, the disk gets what answers promise, and then those who
 listen are told.
+
+A failure that is not the disk's ends nothing the first time: what was begun is given up, its caller gets `BegunAnew`,
+and the open block and the coordinator are made anew from disk. If that fails too, the chain is broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +32,7 @@ from manaflow.node.conflicts import Conflicts
 from manaflow.node.coordinator_role import BATCH, CoordinatorRole
 from manaflow.node.errors import METHOD_NOT_SUPPORTED, RpcError
 from manaflow.node.links import LocalLink, ValidatorLink
+from manaflow.node.mending import Mending
 from manaflow.node.sealed_blocks import SealedBlocks
 from manaflow.node.validator_role import Sealing, ValidatorRole
 from manaflow.node.views import HeadView, PendingView
@@ -60,8 +64,8 @@ class OwnedChain:
         """link: where batches go; None: to this chain's own producer. sealing: of the producer's blocks."""
         self.validator, self.latest, self._events, self._clock = validator, latest, events, clock
         self._takes_transactions = takes_transactions
-        self.broken: BaseException | None = None
-        self._outbox: list[Callable[[], None]] = []
+        self._mending = Mending()
+        self._outbox: list[partial[None]] = []
         self._blocks = SealedBlocks(validator, latest)
         self.conflicts = Conflicts()
         """What signers were told last."""
@@ -70,12 +74,12 @@ class OwnedChain:
             pass
         self.producer = producer(self._follower) if producer else None
         self._sealing = sealing
-        core = Coordinator(validator.config, validator.head[0], latest, validator.code, policy=policy, limits=limits)
         if self.producer is not None:
             link = LocalLink(self.producer)
         if link is None:
             raise ValueError("batches go nowhere: neither a producer nor a link")
-        self.coordinator = CoordinatorRole(core, latest, link, self._told)
+        self._link, self._policy, self._limits = link, policy, limits
+        self.coordinator = self._new_coordinator()
         self.batch = BATCH
         """Transactions of one batch at most."""
         self._opened: Opened | None = None
@@ -108,6 +112,16 @@ class OwnedChain:
     def head(self) -> tuple[Header, bytes]:
         """Header and hash."""
         return self.validator.head
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What has ended it."""
+        return self._mending.broken
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the coordinator knows of an open block."""
+        return self._opened is not None
 
     @property
     def finalized(self) -> int:
@@ -190,21 +204,22 @@ class OwnedChain:
 
     def open_block(self) -> Opened:
         """The open block for another process's coordinator. Raises Failure if this node is no validator."""
-        self._check_may_produce()
-        self._ensure_open()
-        assert self._opened is not None
-        self._learn()
-        opened, block = self._opened, self._own_producer().block
-        assert block is not None
-        self._owes_keep = self._has_changed = True
-        reply = block.admit(EMPTY_BATCH, 0, keep=False)
+        producer = self._check_may_produce()
+        with self._whole():
+            self._ensure_open()
+            self._learn()
+            opened, block = self._opened, producer.block
+            assert opened is not None
+            assert block is not None
+            self._owes_keep = self._has_changed = True
+            reply = block.admit(EMPTY_BATCH, 0, keep=False)
         return Opened(opened.header, opened.block_hashes, reply.sequence, reply.cells)
 
     def admit(self, batch: Batch, since: int, opened: bytes | None = None) -> Reply:
         """Another process's batch for the open block; the reply holds after `settle`.
 
         opened: hash of the open block's header that it was filled for. Raises Verdict(B1) for a batch that is none,
-        Failure if another block is open, or if this node is no validator.
+        Failure if another block is open, or if this node is no validator; BegunAnew if the batch could not be judged.
         """
         producer = self._check_may_produce()
         if producer.block is None:
@@ -212,7 +227,7 @@ class OwnedChain:
         block = producer.block
         if block is not None and opened is not None and block.header.hash != opened:
             raise Failure(f"another block is open: 0x{block.header.hash.hex()}")
-        with self._whole(Verdict):
+        with self._whole(Verdict, mend=self._reopen):
             reply = producer.admit(batch, since)
         self._is_behind = self._owes_keep = self._has_changed = True
         return reply
@@ -220,8 +235,9 @@ class OwnedChain:
     def seal(self) -> Block:
         """Seal the open block now, whatever it holds. Raises Failure if this node is no validator."""
         self._check_may_produce()
-        self._fill()
-        return self._seal()
+        with self._whole():
+            self._fill()
+            return self._seal()
 
     def change(self, run: Callable[[], T]) -> T:
         """Let `run` import blocks into the validator or take them back; everything else comes along."""
@@ -251,16 +267,19 @@ class OwnedChain:
         return None if self._sealing is None else self._sealing.wait(self._clock())
 
     def settle(self) -> None:
-        """See the module. Raises whatever went wrong; the chain is broken then."""
+        """See the module. Raises BegunAnew, or what has broken the chain."""
         with self._whole():
-            self._work()
-            if self._owes_keep and self.producer is not None:
-                self.producer.keep()
-                self._owes_keep = False
-            self.coordinator.flush()
+            self._work_and_keep()
         outbox, self._outbox = self._outbox, []
         for tell in outbox:
             tell()
+
+    def _work_and_keep(self) -> None:
+        self._work()
+        if self._owes_keep and self.producer is not None:
+            self.producer.keep()
+            self._owes_keep = False
+        self.coordinator.flush()
 
     def _work(self) -> None:
         was_changed, self._has_changed = self._has_changed, False
@@ -284,15 +303,19 @@ class OwnedChain:
 
     def _seal(self) -> Block:
         assert self._sealing is not None
-        with self._whole():
-            block = self._own_producer().seal()
-            self._sealing.sealed(self._clock())
-            self._follow()
+        block = self._own_producer().seal()
+        self._sealing.sealed(self._clock())
+        self._follow()
         self._has_changed = True
         return block
 
     def _follow(self) -> None:
         """The validator's head has moved: the latest index and the coordinator come along."""
+        for message in self._followed():
+            self.coordinator.tell(message)
+            self._has_changed = True
+
+    def _followed(self) -> Iterator[Sealed | Undone]:
         steps, self._opened = self._follower.catch_up(), None
         while True:
             undone = self._undone_receipts()
@@ -306,8 +329,7 @@ class OwnedChain:
                     self._outbox.append(partial(self._events.undone, gone))
                 case None:
                     return
-            self.coordinator.tell(message)
-            self._has_changed = True
+            yield message
 
     def _undone_receipts(self) -> tuple[Receipt, ...]:
         """Of the latest index's tip, if it is about to be taken back."""
@@ -353,15 +375,31 @@ class OwnedChain:
             raise Failure("this producer has signed a block on the head that was taken back: another one must go on")
         return producer
 
-    @contextmanager
-    def _whole(self, *allowed: type[Exception]) -> Iterator[None]:
-        """What is cut short inside leaves the parts of the chain at odds: it is broken."""
-        if self.broken is not None:
-            raise Failure(f"the node has failed: {self.broken}")
-        try:
-            yield
-        except allowed:
-            raise
-        except BaseException as error:
-            self.broken = error
-            raise
+    def _whole(self, *allowed: type[Exception], mend: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+        return self._mending.whole(mend or self._begin_anew, *allowed)
+
+    def _begin_anew(self) -> None:
+        """Everything as the disk has it; what was taken and not answered is gone, so that it cannot fail again."""
+        sealed = (self._events.sealed, self._events.undone)
+        self._outbox = [tell for tell in self._outbox if tell.func in sealed]
+        for _ in self._followed():
+            pass
+        self.coordinator = self._new_coordinator()
+        self._reopen()
+        self._work_and_keep()
+        self._has_changed = True
+
+    def _reopen(self) -> None:
+        """The open block as the disk has it; one of another process must be asked for."""
+        self._opened, self._has_changed = None, True
+        if self.producer is not None:
+            self.producer.restore()
+            if not self.producer.is_barred:
+                self._ensure_open()
+
+    def _new_coordinator(self) -> CoordinatorRole:
+        validator = self.validator
+        core = Coordinator(
+            validator.config, validator.head[0], self.latest, validator.code, policy=self._policy, limits=self._limits
+        )
+        return CoordinatorRole(core, self.latest, self._link, self._told)

@@ -199,6 +199,10 @@ class ValidatorRole:
         """OpenBlock.admit; `keep` before another process is told. Raises Failure if none is open."""
         return self._producer.admit(batch, since, keep=False)
 
+    def restore(self) -> None:
+        """Producer.restore."""
+        self._producer.restore()
+
     def keep(self) -> None:
         """Put on disk what another process may be told of."""
         self._producer.keep()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from manaflow.coordinator.core import Coordinator
+from manaflow.coordinator.filling import Filling
 from manaflow.coordinator.latest_index import LatestIndex
 from manaflow.coordinator.messages import Accepted, Reason, Refused
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
@@ -19,8 +21,10 @@ from manaflow.moves.marks import ZERO32, Mark
 from manaflow.node.chain import SealedBlock
 from manaflow.node.development import ETHER, development_genesis
 from manaflow.node.errors import RpcError
+from manaflow.node.mending import BegunAnew
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.validator_role import Instantly, Interval, OnDemand, Sealing, Surroundings, ValidatorRole
+from manaflow.validator.admission import OpenBlock
 from manaflow.validator.validator import Validator
 from tests.node.processes import rich, transfer
 
@@ -298,3 +302,102 @@ def test_what_others_have_in_the_open_block_is_pending_too(bench: Callable[..., 
     desk.chain.coordinator.core.pool.remove(keccak256(sent[1]))
     assert desk.chain.pending(keccak256(sent[1])) == sent[1]
     assert desk.chain.pending(keccak256(transfer(0, 2))) is None
+
+
+def failing_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception, times: int = 1) -> None:
+    """Let a method fail halfway so many times."""
+    works, left = getattr(owner, name), [times]
+
+    def fail(*args: Any, **options: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise error
+        return works(*args, **options)
+
+    monkeypatch.setattr(owner, name, fail)
+
+
+@pytest.mark.parametrize("error", [Failure("internal error"), IndexError("none")])
+def test_a_strangers_batch_that_fails_is_answered_and_ends_nothing(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    desk = bench(on_demand)
+    sent = [transfer(i, 0, PAID) for i in range(3)]
+    desk.chain.submit(sent[:1])
+    opened = desk.chain.open_block()
+    desk.chain.settle()  # others know what is in it: it is on disk
+    desk.chain.submit(sent[1:2])
+    for _ in range(2):
+        failing_once(monkeypatch, OpenBlock, "_admit_in_order", error)
+        with pytest.raises(BegunAnew):
+            desk.chain.admit(EMPTY_BATCH, 0, opened.header.hash)
+        assert desk.chain.broken is None
+        assert desk.chain.open_block().header == opened.header, "as the disk has it"
+    desk.chain.settle()
+    assert desk.chain.admit(EMPTY_BATCH, 0, opened.header.hash).sequence == 2, "filled again"
+    desk.chain.submit(sent[2:])
+    assert set(desk.chain.seal().envelopes) == set(sent)
+    desk.chain.settle()
+    assert desk.paid() == 3
+
+
+def test_a_failing_coordinator_is_made_anew_once(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = bench(on_demand)
+    sent = [transfer(i, 0, PAID) for i in range(3)]
+    desk.chain.submit(sent[:1])
+    desk.heard.take()
+    for name in ("fill", "place"):
+        for _ in range(2):
+            failing_once(monkeypatch, Filling, name, Failure("internal error"))
+            with pytest.raises(BegunAnew):
+                desk.chain.submit(sent[1:2])
+            assert desk.chain.broken is None
+            assert [raw for _, raw in desk.latest.kept()] == sent[:1], "nobody was told that it is kept"
+    assert "accepted" not in desk.heard.take()
+    desk.chain.submit(sent[2:])
+    assert set(desk.chain.seal().envelopes) == {sent[0], sent[2]}
+    failing_once(monkeypatch, Filling, "fill", Failure("internal error"), times=2)
+    with pytest.raises(Failure):
+        desk.chain.submit([transfer(3, 0), transfer(0, 1)])
+    assert desk.chain.broken is None, "what failed is gone: there was nothing to fill"
+    desk.chain.submit([transfer(3, 1)])  # waits for a nonce, on disk
+    failing_once(monkeypatch, Coordinator, "_restore", Failure("internal error"))
+    failing_once(monkeypatch, Coordinator, "_submit", Failure("internal error"))
+    with pytest.raises(Failure):
+        desk.chain.submit([transfer(3, 0)])
+    assert desk.chain.broken is not None
+
+
+def test_a_block_that_is_followed_while_the_coordinator_fails(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = bench()
+    failing_once(monkeypatch, Coordinator, "_sealed", Failure("internal error"))
+    with pytest.raises(BegunAnew):
+        desk.chain.submit([transfer(0, 0, PAID)])
+    desk.heard.take()
+    desk.rest()
+    assert desk.heard.take() == ["sealed"], "it is, and listeners learn of it"
+    desk.chain.submit([transfer(0, 1, PAID)])
+    assert (desk.height, desk.paid()) == (2, 2)
+
+
+@pytest.mark.parametrize("makes", [Instantly, OnDemand])
+def test_reads_go_on_when_ones_own_block_is_undone(bench: Callable[..., Bench], makes: Callable[[], Sealing]) -> None:
+    desk = bench(lambda now: makes())
+    for nonce in range(2):
+        desk.chain.submit([transfer(0, nonce, PAID)])
+        if makes is OnDemand:
+            desk.chain.seal()
+    desk.chain.settle()
+    desk.chain.view(pending=True)
+    desk.chain.change(desk.validator.undo_block)
+    desk.chain.settle()
+    desk.rest()
+    assert (desk.height, desk.paid()) == (1, 1)
+    assert desk.chain.next_nonce(rich()[0].address) == 1 + 1
+    desk.chain.submit([transfer(1, 0, PAID)])
+    assert desk.chain.view(pending=True).header.number == 1
+    assert desk.chain.broken is None
+    again = desk.crash()
+    assert (again.height, again.paid(), again.chain.broken) == (1, 1, None)
