@@ -134,6 +134,10 @@ class ChainThread(Protocol):
         """`Chain.submit`, of all envelopes that wait at that moment together (one commit for many)."""
         ...
 
+    async def submit_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
+        """`submit` of many."""
+        ...
+
 
 class Events(Protocol):
     """Who is told what happens, on the chain's thread: subscriptions, filters, metrics."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from manaflow.coordinator.messages import Accepted, Refused
@@ -31,10 +32,10 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Job:
-    """A function to run, or (None) an envelope to take; with nobody waiting, its result is dropped."""
+    """A function to run, or (None) envelopes to take; with nobody waiting, its result is dropped."""
 
     run: Callable[[OwnedChain], Any] | None
-    envelope: bytes
+    envelopes: Sequence[bytes]
     waiting: _Waiting | None
     result: Any = None
     error: BaseException | None = None
@@ -80,24 +81,34 @@ class NodeThread:
 
     async def call(self, run: Callable[Concatenate[OwnedChain, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See chain.ChainThread."""
-        result: T = await self._put(lambda chain: run(chain, *args, **kwargs), b"")
+        result: T = await self._put(lambda chain: run(chain, *args, **kwargs), ())
         return result
 
     async def submit(self, envelope: bytes) -> Accepted | Refused:
         """See chain.ChainThread."""
-        result: Accepted | Refused = await self._put(None, envelope)
+        (result,) = await self.submit_all((envelope,))
         return result
+
+    async def submit_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
+        """See chain.ChainThread."""
+        results: list[Accepted | Refused] = await self._put(None, envelopes)
+        return results
 
     def post(self, run: Callable[[OwnedChain], Any]) -> None:
         """Run something for whose result nobody waits; from any thread."""
-        self._jobs.append(_Job(run, b"", None))
-        self._wake.set()
+        self._jobs.append(_Job(run, (), None))
+        self._rouse()
 
-    def _put(self, run: Callable[[OwnedChain], Any] | None, envelope: bytes) -> asyncio.Future[Any]:
+    def _rouse(self) -> None:
+        """The thread clears the flag before it looks at the jobs: where it is set, the next look is still to come."""
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _put(self, run: Callable[[OwnedChain], Any] | None, envelopes: Sequence[bytes]) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._jobs.append(_Job(run, envelope, _Waiting(loop, future)))
-        self._wake.set()
+        self._jobs.append(_Job(run, envelopes, _Waiting(loop, future)))
+        self._rouse()
         if self._is_ending or self._error is not None:
             self._refuse_rest()
         return future
@@ -143,22 +154,25 @@ class NodeThread:
         self._wake.clear()
         envelopes: list[_Job] = []
         calls: list[_Job] = []
-        while self._jobs and len(envelopes) < MOST_AT_ONCE:
+        count = 0
+        while self._jobs and count < MOST_AT_ONCE:
             job = self._jobs.popleft()
             (envelopes if job.run is None else calls).append(job)
+            count += len(job.envelopes)
         if self._jobs:
             self._wake.set()
         return envelopes, calls
 
     def _together(self, chain: OwnedChain, jobs: Sequence[_Job]) -> None:
         try:
-            results = chain.submit([job.envelope for job in jobs])
+            results = chain.submit([envelope for job in jobs for envelope in job.envelopes])
         except BaseException as error:
             for job in jobs:
                 job.error = error
             return
-        for job, result in zip(jobs, results, strict=True):
-            job.result = result
+        rest = iter(results)
+        for job in jobs:
+            job.result = list(islice(rest, len(job.envelopes)))
 
     def _alone(self, chain: OwnedChain, job: _Job) -> None:
         assert job.run is not None

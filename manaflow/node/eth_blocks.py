@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.node.chain import Chain, ChainThread
 from manaflow.node.encoding import BlockTag, Hash, Quantity64, data, quantity
+from manaflow.node.errors import RpcError
 from manaflow.node.eth_forms import EMPTY_BLOOM, Form, header_form, transaction_form
 from manaflow.node.eth_sealed import Reading
 from manaflow.node.eth_selection import number_of, reading_of
 from manaflow.node.parameters import Method
+from manaflow.node.rpc import TOO_LARGE, as_one
 
 T = TypeVar("T")
+BLOCKS_AT_ONCE: Final = 4
+"""Whose receipts are read before other work gets its turn."""
 
 
 class BlockMethods:
@@ -81,9 +85,18 @@ class BlockMethods:
         """eth_getRawTransactionByHash: the envelope; empty for an unknown one."""
         return data(await self._thread.call(envelope_of, txid))
 
+    @as_one("receipt_many")
     async def receipt(self, txid: Hash) -> Form | None:
         """eth_getTransactionReceipt."""
         return await self._thread.call(receipt_of, txid)
+
+    async def receipt_many(self, calls: Sequence[Sequence[Hash]], room: int) -> list[Form | RpcError | None]:
+        """eth_getTransactionReceipt of each; see rpc.Many. Other work gets its turn after some blocks."""
+        txids, found = [txid for (txid,) in calls], list[Form | RpcError | None]()
+        while len(found) < len(txids):
+            more, room = await self._thread.call(receipts_of, txids[len(found) :], room)
+            found += more
+        return found
 
     async def uncle_count_by_number(self, block: BlockTag) -> str | None:
         """eth_getUncleCountByBlockNumber: there are none."""
@@ -159,6 +172,28 @@ def envelope_of(chain: Chain, txid: bytes) -> bytes:
         return chain.pending(txid) or b""
     reading, index = found
     return reading.sealed.block.envelopes[index]
+
+
+def receipts_of(chain: Chain, txids: Sequence[bytes], room: int) -> tuple[list[Form | RpcError | None], int]:
+    """Receipts of the first of these, of at most BLOCKS_AT_ONCE blocks; and about how many bytes of `room` are left."""
+    found: list[Form | RpcError | None] = []
+    blocks: set[Reading] = set()
+    for txid in txids:
+        if room <= 0:
+            found.append(TOO_LARGE)
+            continue
+        try:
+            place = placed(chain, txid)
+        except RpcError as error:
+            found.append(error)
+            continue
+        if place is not None:
+            blocks.add(place[0])
+            if len(blocks) > BLOCKS_AT_ONCE:
+                break
+            room -= len(place[0].sealed.receipts[place[1]].logs_rlp)
+        found.append(None if place is None else place[0].receipt(place[1]))
+    return found, room
 
 
 def receipt_of(chain: Chain, txid: bytes) -> Form | None:

@@ -17,6 +17,8 @@ from manaflow.node.chain import SealedBlock
 from manaflow.node.encoding import data, quantity
 from manaflow.node.eth_forms import Form, created_address, header_form, log_form, placed_form, transaction_form
 
+NO_LOGS: Final = bytes(rlp.encode([]))
+NO_BLOOM: Final = data(bytes(256))
 MOVE_BYTES: Final = 126
 """Of one move: mask, mark, number, addr, slot, prev and next."""
 
@@ -128,23 +130,46 @@ class Reading:
             for place, log in enumerate(self.logs[index])
         ]
 
+    @cached_property
+    def _same(self) -> Form:
+        """What all receipts of the block have in common."""
+        return {"blockHash": data(self.hash), "blockNumber": quantity(self.header.number)}
+
+    @cached_property
+    def _people(self) -> list[tuple[str, str | None, str | None]]:
+        """By transaction: from, to, contractAddress."""
+        columns = self._columns
+        senders, receivers = columns.sender.tobytes().hex(), columns.to.tobytes().hex()
+        people: list[tuple[str, str | None, str | None]] = []
+        for i, is_create in enumerate(columns.is_create.tolist()):
+            sender, to = "0x" + senders[40 * i : 40 * i + 40], "0x" + receivers[40 * i : 40 * i + 40]
+            made = data(created_address(columns.sender[i].tobytes(), int(columns.nonce[i]))) if is_create else None
+            people.append((sender, None if is_create else to, made))
+        return people
+
+    @cached_property
+    def _gas_used(self) -> list[int]:
+        """By leaf."""
+        gas: list[int] = self.sealed.block.leaves.gas_used.tolist()
+        return gas
+
     def receipt(self, index: int) -> Form:
         """Of one transaction. IndexError."""
-        receipt, leaf, columns = self.sealed.receipts[index], self.sealed.first_signed + index, self._columns
-        sender, nonce = columns.sender[index].tobytes(), int(columns.nonce[index])
+        receipt = self.sealed.receipts[index]
+        sender, to, made = self._people[index]
+        has_logs = receipt.logs_rlp != NO_LOGS
         return {
-            "type": quantity(receipt.type),
-            "status": quantity(receipt.status),
+            "type": hex(receipt.type),
+            "status": hex(receipt.status),
             "transactionHash": data(self.txid(index)),
-            "transactionIndex": quantity(index),
-            "blockHash": data(self.hash),
-            "blockNumber": quantity(self.header.number),
-            "from": data(sender),
-            "to": None if columns.is_create[index] else data(columns.to[index].tobytes()),
-            "contractAddress": data(created_address(sender, nonce)) if columns.is_create[index] else None,
-            "cumulativeGasUsed": quantity(receipt.cumulative_gas),
-            "gasUsed": quantity(int(self.sealed.block.leaves.gas_used[leaf])),
-            "effectiveGasPrice": quantity(self._prices[index]),
-            "logs": self._log_forms(index),
-            "logsBloom": data(bloom_of(receipt.logs_rlp).to_bytes(256, "big")),
+            "transactionIndex": hex(index),
+            **self._same,
+            "from": sender,
+            "to": to,
+            "contractAddress": made,
+            "cumulativeGasUsed": hex(receipt.cumulative_gas),
+            "gasUsed": hex(self._gas_used[self.sealed.first_signed + index]),
+            "effectiveGasPrice": hex(self._prices[index]),
+            "logs": self._log_forms(index) if has_logs else [],
+            "logsBloom": data(bloom_of(receipt.logs_rlp).to_bytes(256, "big")) if has_logs else NO_BLOOM,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from manaflow.coordinator.messages import Accepted, Reason, Refused
@@ -13,7 +14,7 @@ from manaflow.node.chain import Chain, ChainThread
 from manaflow.node.encoding import Data, data
 from manaflow.node.errors import SERVER_ERROR, RpcError
 from manaflow.node.parameters import Method
-from manaflow.node.rpc import together
+from manaflow.node.rpc import as_one
 from manaflow.rules.config import ChainConfig
 
 WORDS: Final = {
@@ -39,10 +40,15 @@ class SendingMethods:
         """By name."""
         return {"eth_sendRawTransaction": self.send_raw}
 
-    @together
+    @as_one("send_many")
     async def send_raw(self, envelope: Data) -> str:
         """eth_sendRawTransaction: the txid of a transaction that the pool has, on disk."""
         return data(await send(self._thread, bytes(envelope)))
+
+    async def send_many(self, calls: Sequence[Sequence[Data]], room: int) -> list[str | RpcError]:
+        """eth_sendRawTransaction of each; see rpc.Many."""
+        outcomes = await send_all(self._thread, [bytes(envelope) for (envelope,) in calls])
+        return [data(outcome) if isinstance(outcome, bytes) else outcome for outcome in outcomes]
 
 
 async def send(thread: ChainThread, envelope: bytes) -> bytes:
@@ -50,18 +56,32 @@ async def send(thread: ChainThread, envelope: bytes) -> bytes:
 
     Raises RpcError -32000: refused, with geth's words and `data` for machines; or this node takes no transactions.
     """
-    match await _submitted(thread, envelope):
-        case Accepted(txid):
-            return txid
-        case Refused() as refused:
-            words = refusal_words(refused, envelope, await thread.call(_config))
-            told = {"reason": refused.reason.value, "detail": refused.detail, "hash": data(refused.txid)}
-            raise RpcError(SERVER_ERROR, words, told)
+    (outcome,) = await send_all(thread, [envelope])
+    if isinstance(outcome, RpcError):
+        raise outcome
+    return outcome
 
 
-async def _submitted(thread: ChainThread, envelope: bytes) -> Accepted | Refused:
+async def send_all(thread: ChainThread, envelopes: Sequence[bytes]) -> list[bytes | RpcError]:
+    """Submit envelopes; of each its txid, or why it is refused. Raises RpcError where `send` does for all of them."""
+    results = await _submitted(thread, envelopes)
+    if all(isinstance(result, Accepted) for result in results):
+        return [result.txid for result in results]
+    config = await thread.call(_config)
+    return [
+        result.txid if isinstance(result, Accepted) else _refusal(result, envelope, config)
+        for result, envelope in zip(results, envelopes, strict=True)
+    ]
+
+
+def _refusal(refused: Refused, envelope: bytes, config: ChainConfig) -> RpcError:
+    told = {"reason": refused.reason.value, "detail": refused.detail, "hash": data(refused.txid)}
+    return RpcError(SERVER_ERROR, refusal_words(refused, envelope, config), told)
+
+
+async def _submitted(thread: ChainThread, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
     try:
-        return await thread.submit(envelope)
+        return await thread.submit_all(envelopes)
     except StorageFailure:
         raise  # the operator's business, not a stranger's
     except Failure as failure:

@@ -6,9 +6,9 @@ It knows no transport; the servers bring the callers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, repeat
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
@@ -29,6 +29,8 @@ from manaflow.node.parameters import Method, Signature
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 CALLS_BETWEEN_PAUSES = 50
 """Of one batch, before other connections get their turn."""
+CALLS_AS_ONE = 200
+"""Of one batch, that a method answers as one (see `as_one`)."""
 TOO_LARGE = limit_exceeded("the response is too large")
 UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding a result that is not JSON-ready raises."""
@@ -52,6 +54,22 @@ class Bound:
     signature: Signature
     is_together: bool = False
     """See `together`."""
+    many: Many | None = None
+    """See `as_one`."""
+
+
+Many = Callable[[list[list[Any]], int], Awaitable[Sequence[Any]]]
+"""(arguments of each call, bytes that their answers may take) -> for each call its result, or the RpcError."""
+
+
+def as_one(many: str) -> Callable[[AnyMethod], AnyMethod]:
+    """Marks a method of an object: consecutive calls of it in one batch are answered at once, by its method `many`."""
+
+    def mark(method: AnyMethod) -> AnyMethod:
+        vars(method)["many"] = many
+        return method
+
+    return mark
 
 
 def together(method: AnyMethod) -> AnyMethod:
@@ -63,9 +81,15 @@ def together(method: AnyMethod) -> AnyMethod:
 def bind_methods(methods: Mapping[str, Method]) -> dict[str, Bound]:
     """Methods with their signatures; TypeError for one whose parameters are not declared (see Signature)."""
     return {
-        name: Bound(method, Signature(method), getattr(method, "is_together", False))
+        name: Bound(method, Signature(method), getattr(method, "is_together", False), _many_of(method))
         for name, method in methods.items()
     }
+
+
+def _many_of(method: Method) -> Many | None:
+    name = getattr(method, "many", None)
+    many: Many | None = None if name is None else getattr(getattr(method, "__self__", None), name)
+    return many
 
 
 @dataclass(slots=True)
@@ -119,15 +143,18 @@ class Dispatcher:
         return b"[%b]" % b",".join(answers) if answers else None
 
     def _groups(self, items: list[Any], caller: Caller) -> Iterator[list[Any]]:
-        """A batch in parts: calls that run together, or at most CALLS_BETWEEN_PAUSES that do not."""
-        for is_together, run in groupby(items, lambda item: self._is_together(item, caller)):
+        """A batch in parts: calls that run together or as one, or at most CALLS_BETWEEN_PAUSES that do not."""
+        for (is_together, many), run in groupby(items, lambda item: self._way(item, caller)):
             group = list(run)
-            step = len(group) if is_together else CALLS_BETWEEN_PAUSES
+            step = len(group) if is_together else CALLS_BETWEEN_PAUSES if many is None else CALLS_AS_ONE
             yield from (group[at : at + step] for at in range(0, len(group), step))
 
     async def _group(self, group: list[Any], caller: Caller, deadline: float, room: int) -> list[bytes | None]:
         """The answers of one part; no more are made than there is room for."""
-        if room > 0 and self._is_together(group[0], caller):
+        is_together, many = self._way(group[0], caller)
+        if many is not None and room > 0:
+            return await self._as_one(group, caller, deadline, room)
+        if room > 0 and is_together:
             return await asyncio.gather(*(self._one(item, caller, deadline) for item in group))
         answers: list[bytes | None] = []
         for item in group:
@@ -136,10 +163,56 @@ class Dispatcher:
             answers.append(answer)
         return answers
 
-    def _is_together(self, item: Any, caller: Caller) -> bool:
+    async def _as_one(self, group: list[Any], caller: Caller, deadline: float, room: int) -> list[bytes | None]:
+        """The answers to calls of one method, which gives them at once."""
+        started, bound = perf_counter(), self._bound(group[0]["method"], caller)
+        many = None if bound is None else bound.many
+        assert bound is not None
+        assert many is not None
+        calls = [self._read(item, bound, caller) for item in group]
+        asked = [given for _, given in calls if isinstance(given, list)]
+        try:
+            results = iter(await within(deadline, lambda: many(asked, room)) if asked else ())
+        except Exception as error:
+            results = repeat(self._error(group[0]["method"], error))
+        outcomes = [next(results) if isinstance(given, list) else given for _, given in calls]
+        seconds = (perf_counter() - started) / len(group)
+        return [
+            self._written(call, outcome, caller, seconds) for (call, _), outcome in zip(calls, outcomes, strict=True)
+        ]
+
+    def _read(self, item: Any, bound: Bound, caller: Caller) -> tuple[Call | Malformed, list[Any] | RpcError]:
+        """A call with its arguments, or with what is wrong."""
+        try:
+            call = read_call(item)
+        except Malformed as broken:
+            return broken, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}")
+        try:
+            return call, self._arguments(call, bound, caller)
+        except RpcError as error:
+            return call, error
+
+    def _written(self, call: Call | Malformed, outcome: Any, caller: Caller, seconds: float) -> bytes | None:
+        """The answer to a call that has its outcome: a result or an RpcError."""
+        label = "unknown"
+        if isinstance(call, Call) and self._bound(call.name, caller):
+            label = call.name
+        code: int | None = None
+        try:
+            if isinstance(outcome, RpcError):
+                code, answer = outcome.code, write_error(call.id, outcome)
+            else:
+                answer = write_result(call.id, outcome)
+        except UNREADABLE as error:
+            code, answer = INTERNAL_ERROR, write_error(call.id, self._internal(label, error))
+        self._observer.answered(label, seconds, code)
+        return answer if isinstance(call, Malformed) or call.wants_answer else None
+
+    def _way(self, item: Any, caller: Caller) -> tuple[bool, Many | None]:
+        """How a call of a batch runs: together with others, as one with others of its method, or by itself."""
         name = item.get("method") if isinstance(item, dict) else None
         bound = self._bound(name, caller) if isinstance(name, str) else None
-        return bound is not None and bound.is_together
+        return (False, None) if bound is None else (bound.is_together, bound.many)
 
     def _bound(self, name: str, caller: Caller) -> Bound | None:
         return caller.methods.get(name) or self._methods.get(name)
@@ -148,23 +221,20 @@ class Dispatcher:
         try:
             call = read_call(item)
         except Malformed as broken:
-            self._observer.answered("unknown", 0.0, INVALID_REQUEST)
-            return write_error(broken.id, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}"))
+            return self._written(broken, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}"), caller, 0.0)
         started = perf_counter()
         bound = self._bound(call.name, caller)
-        label = call.name if bound else "unknown"
-        code: int | None = None
+        outcome: Any
         try:
-            answer = write_result(call.id, await self._run(call, bound, caller, deadline))
-        except RpcError as error:
-            code, answer = error.code, self._refusal(call, label, error)
-        except UNREADABLE as error:
-            code, answer = INTERNAL_ERROR, write_error(call.id, self._internal(label, error))
-        self._observer.answered(label, perf_counter() - started, code)
-        return answer if call.wants_answer else None
+            arguments = self._arguments(call, bound, caller)
+            assert bound is not None
+            outcome = await within(deadline, lambda: bound.method(*arguments))
+        except Exception as error:
+            outcome = self._error(call.name if bound else "unknown", error)
+        return self._written(call, outcome, caller, perf_counter() - started)
 
-    async def _run(self, call: Call, bound: Bound | None, caller: Caller, deadline: float) -> Any:
-        """The result of a call; RpcError whatever goes wrong."""
+    def _arguments(self, call: Call, bound: Bound | None, caller: Caller) -> list[Any]:
+        """Of a call that may run. Raises RpcError."""
         if not caller.bucket.take():
             raise limit_exceeded("too many calls on this connection")
         if bound is None:
@@ -172,25 +242,20 @@ class Dispatcher:
         arguments = bound.signature.bind(call.params)
         if not self._rates.allow(call.name, caller.client):
             raise limit_exceeded(f"too many calls of {call.name}")
-        try:
-            return await within(deadline, lambda: bound.method(*arguments))
-        except RpcError:
-            raise
-        except Verdict as verdict:
-            raise RpcError(SERVER_ERROR, str(verdict), verdict.as_json()) from None
-        except Pruned as pruned:
-            raise RpcError(RESOURCE_UNAVAILABLE, str(pruned)) from None
-        except Exception as error:
-            raise self._internal(call.name, error) from None
+        return arguments
+
+    def _error(self, name: str, error: Exception) -> RpcError:
+        """What a caller is told of whatever went wrong."""
+        if isinstance(error, RpcError):
+            return error
+        if isinstance(error, Verdict):
+            return RpcError(SERVER_ERROR, str(error), error.as_json())
+        if isinstance(error, Pruned):
+            return RpcError(RESOURCE_UNAVAILABLE, str(error))
+        return self._internal(name, error)
 
     def _internal(self, label: str, error: Exception) -> RpcError:
         return RpcError(INTERNAL_ERROR, f"internal error, logged as {self._observer.fault(label, error)}")
-
-    def _refusal(self, call: Call, label: str, error: RpcError) -> bytes:
-        try:
-            return write_error(call.id, error)
-        except UNREADABLE as broken:
-            return write_error(call.id, self._internal(label, broken))
 
 
 async def within(deadline: float, run: Callable[[], Any]) -> Any:

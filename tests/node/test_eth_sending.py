@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class Broken:
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
 
-    async def submit(self, envelope: bytes) -> Accepted | Refused:
+    async def submit_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
         raise self.failure
 
     async def call(self, *_: Any) -> Any:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manaflow.node.errors import RpcError
 from manaflow.node.limits import Limits, MethodClass, MethodRates, Rate, TokenBucket
-from manaflow.node.rpc import Caller, Dispatcher, together
+from manaflow.node.rpc import Caller, Dispatcher, as_one, together
 from tests.node.served import METHODS, SECRET
 from tests.node.test_limits import Hands
 
@@ -215,6 +216,42 @@ def test_marked_calls_of_a_batch_run_together_and_others_stay_in_order() -> None
     assert [item["result"] for item in json.loads(answer)] == [text for _, text in calls]
     assert most == 120
     assert order == ["a", "b"]
+
+
+class Doubling:
+    """A method that answers many calls as one."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[int]] = []
+
+    @as_one("double_many")
+    async def double(self, number: int) -> int:
+        return (await self.double_many([[number]], 0))[0]
+
+    async def double_many(self, calls: list[list[int]], room: int) -> list[Any]:
+        self.taken.append([number for (number,) in calls])
+        if any(number < 0 for (number,) in calls):
+            raise ZeroDivisionError
+        return [RpcError(-32003, "odd") if number % 2 else 2 * number for (number,) in calls]
+
+
+def test_calls_that_are_answered_as_one_have_their_own_answers() -> None:
+    doubling, notes = Doubling(), Notes()
+    dispatcher = Dispatcher({"double": doubling.double}, Limits(), MethodRates((), time.monotonic), notes)
+    params: list[Any] = [[2], [3], ["x"], [4]]
+    body: list[Any] = [call("double", *one, number=i) for i, one in enumerate(params)]
+    del body[3]["id"]
+    body += [{**call("double", 5, number=True)}, call("none"), call("double", 6, number=6), 1, call("double", -1)]
+    answers = json.loads(asyncio.run(_answered(dispatcher, json.dumps(body).encode())))
+    assert doubling.taken == [[2, 3, 4], [6], [-1]]
+    assert [answer.get("result") for answer in answers] == [4, None, None, None, None, 12, None, None]
+    codes = [answer["error"]["code"] if "error" in answer else None for answer in answers]
+    assert codes == [None, -32003, -32602, -32600, -32601, None, -32600, -32603]
+    assert [answer["id"] for answer in answers] == [0, 1, 2, None, 1, 6, None, 1]
+    assert ("double", None) in notes.answers
+    assert ("unknown", -32600) in notes.answers
+    assert len(notes.answers) == len(body)
+    assert [type(fault) for fault in notes.faults] == [ZeroDivisionError]
 
 
 async def _answered(dispatcher: Dispatcher, body: bytes) -> bytes:
