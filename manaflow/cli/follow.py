@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -168,13 +169,10 @@ class _Following:
             time.sleep(POLL_SECONDS)
 
     def _judge(self, proof: bytes) -> Judged:
-        """A proof that a source gives, by both engines."""
-        from manaflow.evm.native import RevmExecutor
-        from manaflow.evm.pyevm.executor import PyEvmExecutor
-        from manaflow.fraudproof.consequences import judge_proof
+        """A proof, by both engines, in a process with bounds on time and memory. Raises ProofRejected, NotJudged."""
+        from manaflow.node.proofs import judge_file
 
-        judge_proof(self._validator.config, proof, RevmExecutor())
-        return judge_proof(self._validator.config, proof, PyEvmExecutor())
+        return asyncio.run(judge_file(self._validator.config, proof))
 
     def _tell(self, event: Event) -> None:
         row = {"what": type(event).__name__.lower(), "source": event.source, "number": event.number}

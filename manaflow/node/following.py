@@ -23,6 +23,7 @@ from manaflow.fraudproof.errors import ProofRejected
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.wire import decode_header
+from manaflow.node.judging import NotJudged
 from manaflow.rules.headers import check_b7
 
 MAX_WAIT_SECONDS: Final = 300.0
@@ -161,7 +162,7 @@ class BlockFollower:
     """One chain that follows. One thread."""
 
     def __init__(self, chain: Followed, judge: Callable[[bytes], Judged]) -> None:
-        """judge: verifies a proof file about this chain, as consequences.judge_proof; raises ProofRejected."""
+        """judge: verifies a proof file about this chain, as proofs.judge_file; raises ProofRejected, NotJudged."""
         self._chain, self._judge = chain, judge
 
     def follow(self, source: Source) -> Generator[Event, None, None]:
@@ -238,6 +239,8 @@ class BlockFollower:
             judged = self._judge(proof)
         except ProofRejected as rejected:
             raise SourceFault(f"{source.name} gave a proof that does not verify: {rejected}") from rejected
+        except NotJudged as failure:
+            raise SourceFault(f"{source.name} gave a proof that is not judged: {failure}") from failure
         verified = judged.verified
         if isinstance(verified, VerifiedEquivocation) or verified.block_hash != block_hash:
             raise SourceFault(f"{source.name} gave a proof of something else than block 0x{block_hash.hex()}")

@@ -16,8 +16,8 @@ import structlog
 
 from manaflow.coordinator.messages import Learnt, Opened, Replied, Send
 from manaflow.errors import Failure, Verdict
-from manaflow.evm.pyevm.executor import PyEvmExecutor
-from manaflow.fraudproof.consequences import Judged, judge_proof
+from manaflow.fraudproof.consequences import Judged
+from manaflow.fraudproof.errors import ProofRejected
 from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply
 from manaflow.moves.header import Header
 from manaflow.moves.reply_json import cells_of_json, reply_of_json
@@ -27,9 +27,11 @@ from manaflow.node.client import CallRefused, LinkDown, RpcClient
 from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
 from manaflow.node.errors import INTERNAL_ERROR, RESOURCE_UNAVAILABLE
 from manaflow.node.following import BlockFollower, Event, Head, Refused, SourceFault, wait_after
+from manaflow.node.judging import NotJudged
 from manaflow.node.mana import HEADS
 from manaflow.node.mending import BegunAnew
 from manaflow.node.owned_chain import OwnedChain
+from manaflow.node.proofs import judge_file, read_proof
 
 T = TypeVar("T")
 
@@ -199,12 +201,22 @@ class _Session:
     async def _fetch(self, source: FetchedSource, lacking: int | bytes) -> None:
         if isinstance(lacking, bytes):
             answer = await self._client.call("mana_getConviction", data(lacking))
-            source.convictions[lacking] = None if answer is None else self._bytes(answer)
+            source.convictions[lacking] = proof = None if answer is None else self._bytes(answer)
+            if proof is not None:
+                source.judged[proof] = await self._judged(proof)
             return
         last = min(lacking + WINDOW, source.head().number + 1)
         for number in range(lacking, max(last, lacking + 1)):
             answer = await self._client.call("mana_getBlock", quantity(number))
             source.blocks[number] = None if answer is None else self._bytes(answer)
+
+    async def _judged(self, proof: bytes) -> Judged:
+        """Not on the chain's thread, which goes on meanwhile."""
+        config = await self._thread.call(lambda chain: chain.config)
+        try:
+            return await judge_file(config, proof)
+        except (ProofRejected, NotJudged) as error:
+            raise LinkDown(f"{self._client.url}: its proof convicts nobody: {error}") from error
 
     def _bytes(self, answer: Any) -> bytes:
         try:
@@ -229,6 +241,8 @@ class FetchedSource:
         self._head = head
         self.blocks: dict[int, bytes | None] = {}
         self.convictions: dict[bytes, bytes | None] = {}
+        self.judged: dict[bytes, Judged] = {}
+        """By proof file."""
 
     def head(self) -> Head:
         """As it was when fetching began."""
@@ -254,7 +268,12 @@ def follow_fetched(chain: OwnedChain, source: FetchedSource) -> int | bytes | No
     """
 
     def judge(proof: bytes) -> Judged:
-        return judge_proof(chain.config, proof, PyEvmExecutor())
+        found = source.judged.get(proof)
+        if found is None:
+            filed = read_proof(chain.config, proof)
+            assert filed.equivocation is not None, "whatever needs an engine is judged when it is fetched"
+            found = Judged(filed.equivocation, filed.evidence)
+        return found
 
     def run() -> list[Event]:
         return list(BlockFollower(chain.validator, judge).follow(source))

@@ -84,6 +84,16 @@ def read_proof(config: ChainConfig, file: bytes) -> Filed:
     return Filed(block_hash, (block_hash, *_parent_of(header, config)), evidence, None)
 
 
+async def judge_file(config: ChainConfig, file: bytes, *, seconds: float = JUDGING_SECONDS) -> Judged:
+    """Judge a proof that somebody gives, in a process of its own; an equivocation needs none, it is signatures.
+
+    Raises ProofRejected; NotJudged if it takes longer than `seconds`.
+    """
+    filed = await asyncio.to_thread(read_proof, config, file)
+    verified = filed.equivocation or await judge_apart(config, filed.evidence, seconds)
+    return Judged(verified, filed.evidence)
+
+
 def _read_equivocation(config: ChainConfig, file: bytes) -> Filed:
     found = Equivocation.decode(file)
     _check_chain(config, found.config)

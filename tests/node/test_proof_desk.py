@@ -9,17 +9,22 @@ from typing import Any
 
 import pytest
 
+from manaflow.cli.follow import _Following
 from manaflow.errors import Rule
 from manaflow.evm.native import RevmExecutor
 from manaflow.fraudproof.build import prove_parent
 from manaflow.fraudproof.consequences import judge_proof
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.verify import VerifiedProof
-from manaflow.node import proofs
+from manaflow.moves.wire import encode_block
+from manaflow.node import http_link, proofs
+from manaflow.node.client import LinkDown
 from manaflow.node.encoding import Data
 from manaflow.node.errors import LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE, SERVER_ERROR, RpcError
+from manaflow.node.following import Head, SourceFault
+from manaflow.node.http_link import FetchedSource, follow_fetched
 from manaflow.node.judging import NotJudged, judge_apart
-from manaflow.node.proofs import ProofDesk, read_proof
+from manaflow.node.proofs import JUDGING_SECONDS, ProofDesk, read_proof
 from manaflow.rules.config import ChainConfig
 from manaflow.validator.validator import Validator
 from tests.node.voiding import scene
@@ -175,3 +180,63 @@ def test_the_process_judges_and_rejects(proof: bytes) -> None:
         asyncio.run(judge_apart(config, hollow(1)[0], 120))
     with pytest.raises(NotJudged):
         asyncio.run(judge_apart(config, evidence, 0.001))
+
+
+async def never(config: ChainConfig, proof: bytes, seconds: float) -> VerifiedProof:
+    """judge_apart of a proof that takes too long."""
+    assert seconds == JUDGING_SECONDS
+    raise NotJudged("too long")
+
+
+def test_a_proof_from_a_coordinators_validator_is_judged_apart(
+    validator: Validator, proof: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Judge()
+    monkeypatch.setattr(proofs, "judge_apart", judge)
+    lie, honest = scene().lie, scene().honest
+    source = FetchedSource("it", Head(4, honest.hash))
+    files = {n: encode_block(block) for n, block in enumerate([*scene().blocks, honest], 1)}
+
+    def lacking() -> int | bytes | None:
+        while isinstance(found := follow_fetched(chain, source), int):
+            source.blocks[found] = files[found]
+        return found
+
+    async def fetch(answer: Any) -> None:
+        class Client:
+            url = "it"
+
+            async def call(self, method: str, *params: Any) -> Any:
+                return answer
+
+        parts: Any = (None, Client(), Thread(validator))
+        await http_link._Session(*parts)._fetch(source, lie.hash)
+
+    chain: Any = Chain(validator)
+    chain.head = validator.head
+    assert lacking() == lie.hash, "it asks why the block is not the validator's"
+    judge.may.set()
+    asyncio.run(fetch("0x" + proof.hex()))
+    assert judge.calls == 1
+    assert lacking() is None
+    assert validator.head[1] == honest.hash
+    assert judge.calls == 1, "on the chain's thread nothing is executed for it"
+    monkeypatch.setattr(proofs, "judge_apart", never)
+    with pytest.raises(LinkDown, match="too long"):
+        asyncio.run(fetch("0x" + proof.hex()))
+
+
+def test_a_followers_source_gives_a_proof_that_takes_too_long(
+    validator: Validator, proof: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Giving(FetchedSource):
+        def conviction(self, block_hash: bytes) -> bytes | None:
+            return proof
+
+    monkeypatch.setattr(proofs, "judge_apart", never)
+    source = Giving("it", Head(4, scene().honest.hash))
+    source.blocks = {n: encode_block(block) for n, block in enumerate([*scene().blocks, scene().honest], 1)}
+    following: Any = _Following(validator, [], None, as_json=True)
+    with pytest.raises(SourceFault, match="too long"):
+        list(following._follower.follow(source))
+    assert validator.head[1] == scene().lie.hash
