@@ -150,7 +150,7 @@ class OwnedChain:
             if self._opened is not None:
                 opened = self._opened
                 core = self.coordinator.core
-                return PendingView(self.config, opened.header, opened.block_hashes, core, self.validator.code)
+                return PendingView(self.config, opened.header, opened.block_hashes, core, self._code)
         if len(self._follower.world) > MAX_HELD:
             self._follower.world.clear()
         return HeadView(self.config, self.head[0], self.latest, self._follower, self.validator.code)
@@ -160,18 +160,13 @@ class OwnedChain:
         entry = self.coordinator.core.pool.get(txid)
         if entry is not None:
             return entry.envelope
-        block = None if self.producer is None else self.producer.block
-        for part in () if block is None or txid not in block else block.admitted():
-            for row, envelope in zip(part.txid, part.batch.envelopes, strict=True):
-                if envelope and row.tobytes() == txid:
-                    return envelope
-        return None
+        if self.producer is None or self.producer.block is None or txid not in self.producer.block:
+            return None
+        return next((envelope for found, envelope in self.producer.envelopes() if found == txid), None)
 
     def admitted(self) -> tuple[bytes, ...]:
         """Those of others, too."""
-        block = None if self.producer is None else self.producer.block
-        parts = () if block is None else block.admitted()
-        return tuple(raw for part in parts for raw in part.batch.envelopes if raw)
+        return () if self.producer is None else tuple(envelope for _, envelope in self.producer.envelopes())
 
     def next_nonce(self, sender: bytes) -> int:
         """After the open block and the pool."""
@@ -399,7 +394,8 @@ class OwnedChain:
 
     def _new_coordinator(self) -> CoordinatorRole:
         validator = self.validator
+        self._code = validator.code if self.producer is None else self.producer.code
         core = Coordinator(
-            validator.config, validator.head[0], self.latest, validator.code, policy=self._policy, limits=self._limits
+            validator.config, validator.head[0], self.latest, self._code, policy=self._policy, limits=self._limits
         )
         return CoordinatorRole(core, self.latest, self._link, self._told)

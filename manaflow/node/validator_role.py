@@ -9,7 +9,7 @@ What is put on disk, and when (a commit waits for the disk, so each one that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -135,6 +135,19 @@ class ValidatorRole:
         """How many transactions the open block holds."""
         block = self.block
         return 0 if block is None else block.sequence
+
+    def envelopes(self) -> Iterator[tuple[bytes, bytes]]:
+        """(txid, envelope) of each signed transaction in the open block, in order."""
+        block = self.block
+        for part in () if block is None else block.admitted():
+            for row, envelope in zip(part.txid, part.batch.envelopes, strict=True):
+                if envelope:
+                    yield row.tobytes(), envelope
+
+    def code(self, code_hash: bytes) -> bytes | None:
+        """A code that is sealed, or that the open block has made live, whoever did it."""
+        found, block = self._validator.code(code_hash), self.block
+        return block.codes.get(code_hash) if found is None and block is not None else found
 
     @property
     def now(self) -> int:

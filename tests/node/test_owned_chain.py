@@ -401,3 +401,30 @@ def test_reads_go_on_when_ones_own_block_is_undone(bench: Callable[..., Bench], 
     assert desk.chain.broken is None
     again = desk.crash()
     assert (again.height, again.paid(), again.chain.broken) == (1, 1, None)
+
+
+def test_code_that_another_coordinator_has_made_is_called_in_the_same_block(bench: Callable[..., Bench]) -> None:
+    other, desk = bench(on_demand), bench(on_demand)
+    opened, batches = desk.chain.open_block(), list[Any]()
+
+    class Link:
+        def send(self, send: Any, at: bytes) -> None:
+            batches.append(send.batch)
+
+    other.chain.coordinator._link = Link()
+    other.chain.coordinator.tell(opened)
+    runtime = bytes.fromhex("602a5f5260205ff3")  # returns 42
+    initcode = b"\x60\x08\x80\x60\x09\x3d\x39\x3d\xf3" + runtime
+    other.chain.submit([transfer(0, 0, b"", 0, data=initcode, gas=100_000)])
+    assert batches[0].codes == (runtime,)
+    assert desk.chain.admit(batches[0], 0, opened.header.hash).verdicts == (None,)
+    address = keccak256(b"\xd6\x94" + rich()[0].address + b"\x80")[12:]
+    desk.chain.submit([transfer(1, 0, address, 0, gas=50_000)])
+    assert len(desk.chain.admitted()) == 2, "not only once the block is sealed"
+    view = desk.chain.view(pending=True)
+    assert view.code(keccak256(runtime)) == runtime
+    desk.chain.seal()
+    desk.chain.settle()
+    found = desk.chain.sealed(1)
+    assert found is not None
+    assert [receipt.status for receipt in found.receipts] == [1, 1]
