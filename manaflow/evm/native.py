@@ -22,6 +22,8 @@ from manaflow.moves.marks import Location, Mark
 
 MAX_CODES: Final = 20_000
 """Codes that one RevmExecutor keeps analysed before it starts anew."""
+FEW_LEAVES: Final = 8
+"""Leaves that are executed on the thread that asks: to wake others costs more."""
 _MISSING: Final = re.compile(r"transaction (\d+): the (?:code|hash) .* is not at hand")
 
 
@@ -100,6 +102,8 @@ def execute_block(
     fit.
     """
     rows: list[bytes] | None = None if logs is None else []
+    if (len(leaves) if order is None else len(order)) <= FEW_LEAVES:
+        threads = 1
     results = _native.execute_block(
         native_environment(environment),
         moves.mark,

@@ -7,11 +7,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-import rlp
-from rlp.sedes import Binary, List, big_endian_int
-
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.rlp_reader import RlpError, RlpReader
+from manaflow.moves.rlp_reader import RlpError, RlpReader, encode_integer, encode_string, list_prefix
 
 HEADER_VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 1024
@@ -61,7 +58,8 @@ class Header:
 
     def encode(self) -> bytes:
         """The header's RLP."""
-        return bytes(rlp.encode([getattr(self, f.name) for f in fields(Header)], sedes=_SEDES))
+        body = b"".join([_written(name, getattr(self, name)) for name in _NAMES])
+        return list_prefix(len(body)) + body
 
     @property
     def hash(self) -> bytes:
@@ -118,11 +116,19 @@ def _read(items: RlpReader, name: str) -> Any:
     return value
 
 
-def _sedes(name: str) -> Any:
-    """How the field `name` is written; refuses another width."""
+def _written(name: str, value: Any) -> bytes:
+    """The field `name` in RLP. Raises RlpError for one that has no form: of another width, or negative."""
     if name in _FIXED:
-        return Binary.fixed_length(_FIXED[name])
-    return Binary(max_length=MAX_EXTRA_DATA) if name == "extra_data" else big_endian_int
+        if len(value) != _FIXED[name]:
+            raise RlpError(f"{name}: {len(value)} bytes, {_FIXED[name]} are due")
+        return encode_string(value)
+    if name != "extra_data":
+        if value < 0:
+            raise RlpError(f"{name}: {value} is negative")
+        return encode_integer(value)
+    if len(value) > MAX_EXTRA_DATA:
+        raise RlpError(f"extra data: {len(value)} bytes, at most {MAX_EXTRA_DATA} allowed")
+    return encode_string(value)
 
 
-_SEDES: Final = List([_sedes(f.name) for f in fields(Header)])
+_NAMES: Final = tuple(f.name for f in fields(Header))

@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import rlp
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.block import Block, Withdrawal
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import PYTHON, Hashing
 from manaflow.moves.header import MAX_HEADER_BYTES, Header
+from manaflow.moves.rlp_reader import RlpError
 from manaflow.moves.wire_file import Form, compress, decompress, open_file, seal_file
 from manaflow.moves.wire_leaves import Derived, decode_leaves_rest, decode_leaves_start, encode_leaves
 from manaflow.moves.wire_moves import (
@@ -214,7 +214,7 @@ def _check_genesis(config: bytes, ancestors: tuple[tuple[int, bytes], ...]) -> N
 def _encode_header(block: Block) -> bytes:
     try:
         header = block.header.encode()
-    except rlp.exceptions.RLPException as error:
+    except RlpError as error:
         raise Verdict(Rule.B1, f"the header does not encode: {error}") from error
     if len(header) > MAX_HEADER_BYTES or len(block.signature) > MAX_SIGNATURE_BYTES:
         raise Verdict(Rule.B1, "length of the header or the signature")
@@ -272,6 +272,8 @@ def _check_longest(strings: tuple[bytes, ...], what: str) -> None:
 
 def _encode_withdrawals(withdrawals: tuple[Withdrawal, ...]) -> bytes:
     """Columns: index less the index before, validator, address, amount."""
+    if not withdrawals:
+        return b""
     rows = np.frombuffer(b"".join(w.encode() for w in withdrawals), np.uint8).reshape(len(withdrawals), 44)
     index, validator, address, amount = rows[:, :8], rows[:, 8:16], rows[:, 16:36], rows[:, 36:]
     step = numbers_of(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import rlp
@@ -114,7 +115,7 @@ class ChainConfig:
     @property
     def hash(self) -> bytes:
         """SHA-256 of the RLP, 32 bytes."""
-        return hashlib.sha256(self.encode()).digest()
+        return _hash_of(self)
 
     @staticmethod
     def decode(data: bytes) -> ChainConfig:
@@ -187,3 +188,9 @@ NETWORK_FORKS: Final[dict[int, tuple[ForkEntry, ...]]] = {
     }.items()
 }
 """Fork times of the Ethereum networks that can be replayed (mainnet, Holesky)."""
+
+
+@lru_cache(maxsize=16)
+def _hash_of(config: ChainConfig) -> bytes:
+    """Every block's header is held against it several times."""
+    return hashlib.sha256(config.encode()).digest()

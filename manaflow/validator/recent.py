@@ -100,6 +100,8 @@ class Recent:
     def follow(self, sealed: Block | None = None) -> None:
         """The head has moved. sealed: the head block, if the caller has it at hand."""
         header, head = self._validator.head
+        if self._hashes[:1] == [head] and sealed is None:
+            return
         key, self._hashes = head, []
         while len(self._hashes) < RECENT_BLOCKS and header.number > self._validator.config.genesis_number:
             self._hashes.append(key)
