@@ -25,7 +25,7 @@ from manaflow.moves.wire_batch import LIMITS, encode_batch
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.client import CallRefused, LinkDown, RpcClient
 from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
-from manaflow.node.errors import INTERNAL_ERROR, RESOURCE_UNAVAILABLE
+from manaflow.node.errors import INTERNAL_ERROR, LIMIT_EXCEEDED, RESOURCE_UNAVAILABLE
 from manaflow.node.following import BlockFollower, Event, Head, Refused, SourceFault, wait_after
 from manaflow.node.judging import NotJudged
 from manaflow.node.mana import HEADS
@@ -38,7 +38,9 @@ T = TypeVar("T")
 LEARN_SECONDS: Final = 0.5
 """How often an idle coordinator asks what others have done to the open block."""
 MAX_TRIES: Final = 10
-"""To find the other node's head and its open block in step."""
+"""To find the other node's head and its open block in step, and to be let in."""
+PAUSE_SECONDS: Final = 0.1
+"""Before a call that the other node has no room for is made again."""
 WINDOW: Final = 16
 """Blocks that are fetched together."""
 MAX_HASHES: Final = 256
@@ -165,7 +167,7 @@ class _Session:
         if len(file) > LIMITS.file_bytes:
             raise BatchTooLarge
         try:
-            answer = await self._client.call("mana_submitBatch", data(file), quantity(since), data(self._opened))
+            answer = await self._ask("mana_submitBatch", data(file), quantity(since), data(self._opened))
             return reply_of_json(answer)
         except CallRefused as refused:
             if refused.code == RESOURCE_UNAVAILABLE:
@@ -177,11 +179,22 @@ class _Session:
         except Verdict as verdict:
             raise LinkDown(f"{self._client.url}: {verdict}") from verdict
 
+    async def _ask(self, method: str, *params: Any) -> Any:
+        """A call that the validator counts (mana_roles.COORDINATION_CLASS): wait when there were too many."""
+        for _ in range(MAX_TRIES):
+            try:
+                return await self._client.call(method, *params)
+            except CallRefused as refused:
+                if refused.code != LIMIT_EXCEEDED:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+        return await self._client.call(method, *params)
+
     async def _open(self) -> None:
         """Follow to the validator's head, and take over the open block that is on it."""
         for _ in range(MAX_TRIES):
             await self._follow()
-            opened = opened_of(await self._client.call("mana_openBlock"))
+            opened = opened_of(await self._ask("mana_openBlock"))
             header = opened.header
             if await self._thread.call(lambda chain: chain.head[1]) == header.parent_hash:
                 self._opened = header.hash

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from manaflow.coordinator.messages import Accepted, Refused
 from manaflow.errors import Failure
@@ -12,12 +12,20 @@ from manaflow.moves.wire_batch import decode_batch
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.encoding import Data, Hash, Quantity64, data, quantity
 from manaflow.node.errors import INTERNAL_ERROR, RESOURCE_UNAVAILABLE, TRANSACTION_REJECTED, RpcError
+from manaflow.node.limits import MethodClass, Rate
 from manaflow.node.mending import BegunAnew
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 from manaflow.node.rpc import together
 
 T = TypeVar("T")
+
+COORDINATION_CLASS: Final = MethodClass(
+    frozenset({"mana_openBlock", "mana_submitBatch"}),
+    everyone=Rate(per_second=200, burst=800),
+    each_client=Rate(per_second=50, burst=200),
+)
+"""How many batches a validator judges; a coordinator that is told to wait fills more into the next one."""
 
 
 class RoleMethods:

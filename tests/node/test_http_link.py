@@ -19,13 +19,15 @@ from manaflow.node import http_link
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.client import CallRefused, LinkDown, RpcClient
 from manaflow.node.development import ETHER, development_genesis
+from manaflow.node.errors import limit_exceeded
 from manaflow.node.http_link import HttpLink, head_of, opened_of
-from manaflow.node.limits import Limits
+from manaflow.node.limits import Limits, MethodRates
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
+from manaflow.node.mana_roles import COORDINATION_CLASS
 from manaflow.node.opening import Plan, Producing, open_chain
 from manaflow.node.parameters import Method
 from manaflow.node.server import RpcServer
-from manaflow.node.service import Fan
+from manaflow.node.service import Fan, node_limits
 from manaflow.node.subscriptions import Hub
 from tests.node.processes import rich, transfer
 
@@ -283,3 +285,39 @@ def test_another_chains_validator_is_none(tmp_path: Path) -> None:
         await faulty.close()
 
     asyncio.run(main())
+
+
+def test_a_coordinator_waits_when_the_validator_has_no_room_for_its_calls(tmp_path: Path) -> None:
+    def too_many(result: Any) -> Any:
+        raise limit_exceeded("too many calls")
+
+    faults: list[BaseException] = []
+
+    def counted(count: int) -> float:
+        faults.append(AssertionError("the link began again"))
+        return 0.01
+
+    async def test(both: Together) -> None:
+        await both.thread.submit(transfer(0, 0, PAID))
+        await both.admitted(1)
+        with mock.patch.object(http_link, "wait_after", counted):
+            both.faulty.faults["mana_submitBatch"] = [too_many] * 3
+            both.faulty.faults["mana_openBlock"] = [too_many] * 2
+            await both.thread.submit(transfer(0, 1, PAID))
+            await both.admitted(2)
+            await both.faulty.thread.call(lambda chain: chain.seal())
+            await both.height(1)
+            await both.until(both.faulty.is_honest)
+        assert faults == []
+
+    with mock.patch.object(http_link, "PAUSE_SECONDS", 0.01):
+        run(test, tmp_path)
+
+
+def test_batches_have_a_bucket_for_each_client() -> None:
+    rates = MethodRates(node_limits().method_classes, lambda: 0.0)
+    kind = COORDINATION_CLASS.each_client
+    allowed = [rates.allow(("mana_submitBatch", "mana_openBlock")[i % 2], "one") for i in range(int(kind.burst) + 1)]
+    assert allowed == [True] * int(kind.burst) + [False]
+    assert rates.allow("mana_submitBatch", "another")
+    assert rates.allow("mana_head", "one")
