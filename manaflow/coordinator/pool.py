@@ -194,7 +194,10 @@ class Pool:
 
     def _count_anew(self, sender: bytes) -> None:
         """A sender may have more that are not held than `_crowds` says."""
-        count = sum(not one.is_held for one in self._by_sender.get(sender, {}).values())
+        mine = self._by_sender.get(sender, {})
+        if len(mine) < 2:
+            return
+        count = sum(not one.is_held for one in mine.values())
         if count > 1:
             heapq.heappush(self._crowds, (-count, sender))
         if len(self._crowds) > 2 * len(self) + 64:

@@ -21,6 +21,7 @@ from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 
 MAX_HELD: Final = 1 << 21
 """Locations that a view holds before it starts anew (some 300 bytes each)."""
+MAX_ASKED: Final = 1 << 14
 MAX_CODES: Final = 20_000
 """Codes that are kept analysed."""
 _NO_NUMBER: Final = bytes(8)
@@ -42,6 +43,8 @@ class View:
         self._latest, self._code_of = latest, code_of
         self.known: dict[bytes, bytes] = {}
         """Records by key, of what was asked for or learnt."""
+        self._asked: dict[bytes, bytes] = {}
+        """Sealed records that strangers made the coordinator ask for; at most MAX_ASKED, and of one block."""
         self._open: set[bytes] = set()
         """Keys whose record is of the open block."""
         self.codes = Codes()
@@ -51,19 +54,24 @@ class View:
         """The record of the live cell at a key; zeros for a virgin one."""
         found = self.known.get(key)
         if found is None:
-            found = self.known[key] = self._latest.record(key) or VIRGIN_RECORD
+            found = self.known[key] = self._asked.get(key) or self._latest.record(key) or VIRGIN_RECORD
         return found
 
     def _value(self, key: bytes) -> bytes:
         return self.record(key)[40:]
 
     def number_at(self, mark: Mark, addr: bytes) -> int:
-        """A nonce or a balance as a number. Not kept: strangers make a coordinator ask for any address."""
+        """A nonce or a balance as a number, by `peek`: strangers make a coordinator ask for any address."""
         return int.from_bytes(self.peek(bytes((mark,)) + addr + ZERO32)[40:], "big")
 
     def peek(self, key: bytes) -> bytes:
-        """As `record`, for whoever may ask for anything: nothing is kept."""
-        return self.known.get(key) or self._latest.record(key) or VIRGIN_RECORD
+        """As `record`, for whoever may ask for anything: little is kept."""
+        found = self.known.get(key) or self._asked.get(key)
+        if found is None:
+            if len(self._asked) >= MAX_ASKED:
+                self._asked.clear()
+            found = self._asked[key] = self._latest.record(key) or VIRGIN_RECORD
+        return found
 
     def sealed_nonce(self, addr: bytes) -> int:
         """A nonce in the latest index, whatever the open block has made of it."""
@@ -95,6 +103,7 @@ class View:
 
     def close_block(self, block: Block | None) -> None:
         """The open block is gone. block: what the latest index has applied instead, None if nothing."""
+        self._asked.clear()
         rows = np.zeros(0, np.int64) if block is None else np.flatnonzero((block.moves.mask & Mask.REFERENCE) == 0)
         stale = set(self._open)
         if block is not None and len(rows):
@@ -112,6 +121,7 @@ class View:
     def reset(self) -> None:
         """Forget everything: the latest index went back, or nobody knows what the world holds."""
         self.known.clear()
+        self._asked.clear()
         self._open.clear()
         self.world.clear()
 

@@ -100,8 +100,11 @@ class Transaction:
 
     def get(self, table: StrEnum, key: bytes) -> bytes | None:
         """The value, copied, or None."""
-        view = self.view(table, key)
-        return None if view is None else bytes(view)
+        try:
+            found = self._txn.get(key, db=self._dbs[table])
+        except lmdb.Error as error:
+            raise as_failure(error) from error
+        return None if found is None else bytes(found)
 
     def view(self, table: StrEnum, key: bytes) -> memoryview | None:
         """The value in place, or None. Valid until this transaction's next write or end: no later."""
