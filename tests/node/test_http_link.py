@@ -29,6 +29,7 @@ from manaflow.node.parameters import Method
 from manaflow.node.server import RpcServer
 from manaflow.node.service import Fan, node_limits
 from manaflow.node.subscriptions import Hub
+from manaflow.validator.admission import OpenBlock
 from tests.node.processes import rich, transfer
 
 PAID = b"\x95" * 20
@@ -321,3 +322,25 @@ def test_batches_have_a_bucket_for_each_client() -> None:
     assert allowed == [True] * int(kind.burst) + [False]
     assert rates.allow("mana_submitBatch", "another")
     assert rates.allow("mana_head", "one")
+
+
+def test_a_batch_that_the_validator_fails_at_is_sent_in_parts(tmp_path: Path) -> None:
+    judge, sizes = OpenBlock._admit_in_order, list[int]()
+
+    def fails(self: OpenBlock, judged: Any) -> Any:
+        sizes.append(len(judged.candidates.batch))
+        if sizes[-1] > 3:
+            raise Failure("internal error")
+        return judge(self, judged)
+
+    async def test(both: Together) -> None:
+        await both.thread.submit(transfer(0, 0, PAID))
+        await both.admitted(1)
+        with mock.patch.object(OpenBlock, "_admit_in_order", fails):
+            sent = [transfer(i, 1 - (i > 0), PAID) for i in range(8)]
+            await both.thread.call(lambda chain: chain.submit(sent))
+            await both.admitted(9)
+        assert max(sizes) == 8
+        assert await both.faulty.thread.call(lambda chain: chain.broken) is None
+
+    run(test, tmp_path)
