@@ -86,9 +86,9 @@ class HttpLink:
             await asyncio.sleep(wait_after(faults))
 
     async def _check_same_chain(self, client: RpcClient, thread: NodeThread) -> None:
-        named = await client.call("mana_config")
+        named = await client.call("mana_chainConfig")
         own = await thread.call(lambda chain: chain.config.hash)
-        if _field(named, "config", Hash.parse) != own:
+        if _field(named, "hash", Hash.parse) != own:
             raise Failure(f"{self.url} is a node of another chain")
 
 

@@ -37,6 +37,7 @@ class ReadMethods:
             "mana_explainConflict": self.conflict,
             "mana_head": self.head,
             "mana_config": self.config,
+            "mana_chainConfig": self.chain_config,
         }
 
     async def cell(
@@ -101,6 +102,15 @@ class ReadMethods:
     async def config(self) -> dict[str, str]:
         """mana_config: {chainId, config: its hash, genesis: the genesis file as hex}: what a new node starts from."""
         return await self._thread.call(_config)
+
+    async def chain_config(self) -> dict[str, str]:
+        """mana_chainConfig: {chainId, hash, config: its RLP}: what a wallet must know of the chain, without genesis."""
+
+        def read(chain: OwnedChain) -> dict[str, str]:
+            config = chain.config
+            return {"chainId": quantity(config.chain_id), "hash": data(config.hash), "config": data(config.encode())}
+
+        return await self._thread.call(read)
 
 
 def _cell(chain: OwnedChain, location: Location, pending: bool) -> dict[str, Any]:

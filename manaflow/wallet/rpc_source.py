@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from manaflow.errors import Failure, Verdict
+from manaflow.errors import Failure
 from manaflow.evm.executor import Environment
-from manaflow.moves.hashing import PYTHON, keccak256
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import MAX_NONCE, Location, Mark
-from manaflow.moves.wire import decode_genesis
-from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.config import MAX_CONFIG_BYTES, ChainConfig, Profile
 from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.wallet.rpc import Rpc, data, fields, quantity
 from manaflow.wallet.source import Cell
 
-MAX_GENESIS_BYTES: Final = 1 << 26
 MAX_CODE_BYTES: Final = 1 << 17
 """More than any code: an answer with one, as hex."""
 
@@ -25,14 +23,11 @@ def read_config(rpc: Rpc, chain_id: int | None = None) -> ChainConfig:
 
     chain_id: the one that the user expects. Raises Failure: a signature is good on every chain of its chain id.
     """
-    told = fields(rpc.call("mana_config", limit=2 * MAX_GENESIS_BYTES), "mana_config")
-    try:
-        genesis = decode_genesis(data(told.get("genesis"), "the genesis file"), PYTHON)
-    except Verdict as verdict:
-        raise Failure(f"the node's genesis file is none: {verdict}") from None
-    if hashlib.sha256(genesis.config).digest() != data(told.get("config"), "the config's hash", 32):
+    told = fields(rpc.call("mana_chainConfig", limit=4 * MAX_CONFIG_BYTES), "mana_chainConfig")
+    encoded = data(told.get("config"), "the config")
+    if hashlib.sha256(encoded).digest() != data(told.get("hash"), "the config's hash", 32):
         raise Failure("the node's config is not the one whose hash it names")
-    config = ChainConfig.decode(genesis.config)
+    config = ChainConfig.decode(encoded)
     if chain_id is not None and config.chain_id != chain_id:
         raise Failure(f"the node is of chain {config.chain_id}, expected was {chain_id}")
     if config.profile != Profile.MANAFLOW:

@@ -157,6 +157,8 @@ def test_blocks_and_config_make_a_second_node(node: Node, tmp_path: Path) -> Non
     with Validator.create(tmp_path / "second", genesis, mode="execute", threads=1) as second:
         assert hexed(second.config.hash) == config["config"]
         assert config["chainId"] == hex(CHAIN_ID)
+        alone = node.call("mana_chainConfig")
+        assert alone == {"chainId": hex(CHAIN_ID), "hash": config["config"], "config": hexed(genesis.config)}
         for number in (1, 2, 3):
             second.import_block(bytes.fromhex(node.call("mana_getBlock", hex(number))[2:]))
         assert hexed(second.head[1]) == node.call("mana_head")["hash"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +12,8 @@ import httpx
 import pytest
 
 from manaflow.errors import Failure
-from manaflow.moves.hashing import PYTHON, keccak256
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Mark
-from manaflow.moves.wire import GenesisFile, encode_genesis
 from manaflow.rules.config import Profile
 from manaflow.wallet.client import Client, LostRace
 from manaflow.wallet.declare import Wish
@@ -126,7 +126,6 @@ def test_numbers_and_bytes() -> None:
 
 
 CHAIN = Producer(1)
-GENESIS = encode_genesis(CHAIN.genesis, PYTHON)
 CODE_HASH = keccak256(COUNTER_CODE)
 BLOCK = {
     "number": "0x1", "timestamp": "0x500", "gasLimit": "0x1c9c380", "baseFeePerGas": "0x3b9aca00",
@@ -137,11 +136,15 @@ CELLS = {
 }  # fmt: skip
 
 
+def told_config(encoded: bytes) -> dict[str, str]:
+    return {"hash": "0x" + hashlib.sha256(encoded).hexdigest(), "config": "0x" + encoded.hex()}
+
+
 def honest(method: str, params: list[Any]) -> Any:
     """What an honest node says of a small state."""
     match method:
-        case "mana_config":
-            return {"config": "0x" + CHAIN.config.hash.hex(), "genesis": "0x" + GENESIS.hex()}
+        case "mana_chainConfig":
+            return told_config(CHAIN.config.encode())
         case "mana_head":
             return {"number": "0x0", "hash": "0x" + "0a" * 32}
         case "eth_getBlockByNumber":
@@ -185,9 +188,10 @@ LIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "gas limit": ("eth_getBlockByNumber", lambda block: block | {"gasLimit": "0xffffffffffffffff"}, "gas limit"),
     "base fee": ("eth_getBlockByNumber", lambda block: block | {"baseFeePerGas": "0x" + "f" * 17}, "64 bits"),
     "no block": ("eth_getBlockByNumber", lambda _: None, "no object"),
-    "no config": ("mana_config", lambda _: None, "no object"),
-    "config hash": ("mana_config", lambda told: told | {"config": "0x" + "00" * 32}, "whose hash"),
-    "genesis": ("mana_config", lambda told: told | {"genesis": told["genesis"][:-2]}, "genesis file"),
+    "no config": ("mana_chainConfig", lambda _: None, "no object"),
+    "config hash": ("mana_chainConfig", lambda told: told | {"hash": "0x" + "00" * 32}, "whose hash"),
+    "config kind": ("mana_chainConfig", lambda told: told | {"config": None}, "no bytes"),
+    "config": ("mana_chainConfig", lambda told: told_config(CHAIN.config.encode()[:-1]), "chain config"),
     "head": ("mana_head", lambda _: {"hash": "0x00"}, "32 bytes"),
     "nonce": ("eth_getTransactionCount", lambda _: "0x3", "3 earlier"),
 }
@@ -221,10 +225,8 @@ def test_another_chain_is_refused() -> None:
 )  # fmt: skip
 def test_chains_that_nothing_is_signed_for(change: dict[str, Any], words: str) -> None:
     config = replace(CHAIN.config, **change)
-    genesis = encode_genesis(GenesisFile(config.encode(), (), CHAIN.genesis.block), PYTHON)
-    told = {"config": "0x" + config.hash.hex(), "genesis": "0x" + genesis.hex()}
     with pytest.raises(Failure, match=words):
-        read_config(answering(lambda m, p: told))
+        read_config(answering(lambda m, p: told_config(config.encode())))
 
 
 def test_a_state_that_moves_is_read_anew_a_few_times() -> None:
