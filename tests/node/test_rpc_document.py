@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from manaflow.node.backup import Admin
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.mana import mana_methods
+from manaflow.node.proofs import ProofDesk
 from tests.conftest import ROOT
 from tests.node.live import Live
 
@@ -115,8 +118,9 @@ def test_every_example_of_mana_runs(socket: ClientConnection) -> None:
     assert run(socket, examples(DOCUMENT.partition(OTHERS)[2])) > 15
 
 
-def test_every_method_of_mana_has_an_example() -> None:
-    methods = set(mana_methods(NodeThread(lambda: pytest.fail("no chain is needed"), lambda error: None)))
+def test_every_method_of_mana_has_an_example(tmp_path: Path) -> None:
+    thread = NodeThread(lambda: pytest.fail("no chain is needed"), lambda error: None)
+    methods = {*mana_methods(thread), *ProofDesk(thread).methods(), *Admin(tmp_path).methods(thread)}
     shown = {value["method"] for mark, value in examples(DOCUMENT.partition(OTHERS)[2]) if mark == "-->"}
     assert shown == methods | {"eth_subscribe"}
 
