@@ -34,6 +34,8 @@ RECORD_BYTES: Final = 8 + 32 + 32
 VIRGIN_RECORD: Final = bytes(RECORD_BYTES)
 KEEP_UNDO: Final = 64
 """Blocks that can be taken back, at least."""
+MAX_RECENT: Final = 1 << 16
+"""Cells, and transactions, of the last blocks that are in memory too (some 250 bytes each)."""
 _TIP: Final = b"tip"
 
 
@@ -101,6 +103,10 @@ class LatestIndex:
         self._views = ExitStack()
         self._view: Transaction | None = None
         self.tip = _read_tip(self._read())
+        self._cells: dict[bytes, bytes] = {}
+        """Records that the last blocks have made, as the disk has them: what was written is asked for soon."""
+        self._places: dict[bytes, bytes] = {}
+        """Where the transactions of the last blocks stand, likewise."""
         """None before genesis is applied."""
 
     @classmethod
@@ -143,7 +149,8 @@ class LatestIndex:
 
     def record(self, key: bytes) -> bytes | None:
         """The record of a location's live cell by its key, None for a virgin one."""
-        return self._read().get(LatestTable.CELLS, key)
+        found = self._cells.get(key)
+        return self._read().get(LatestTable.CELLS, key) if found is None else found
 
     def source(self, key: bytes) -> bytes | None:
         """The value of a location by its key: what a native World asks."""
@@ -156,7 +163,9 @@ class LatestIndex:
 
     def transaction(self, txid: bytes) -> tuple[int, int] | None:
         """(block number, place of the leaf) of a sealed transaction."""
-        found = self._read().get(LatestTable.TRANSACTIONS, txid) if len(txid) == 32 else None
+        found = self._places.get(txid)
+        if found is None and len(txid) == 32:
+            found = self._read().get(LatestTable.TRANSACTIONS, txid)
         return None if found is None else (int.from_bytes(found[:8], "big"), int.from_bytes(found[8:], "big"))
 
     def receipts(self, number: int) -> tuple[Receipt, ...] | None:
@@ -175,19 +184,23 @@ class LatestIndex:
         if len(receipts) != len(block.envelopes):
             raise ValueError(f"{len(receipts)} receipts for {len(block.envelopes)} transactions")
         cells, after = _cells_made(block), LatestTip(header.number, block.hash)
-        keys, height = sorted(cells), number_key(header.number)
+        keys, height, places = sorted(cells), number_key(header.number), _places(block)
         self._drop_view()
         with self._store.write() as txn:
             if tip is not None:  # genesis is never taken back
-                before = txn.get_many(LatestTable.CELLS, keys)
+                recent = self._cells
+                before = {key: recent[key] for key in keys if key in recent}
+                before |= txn.get_many(LatestTable.CELLS, [key for key in keys if key not in recent])
                 txn.put(LatestTable.UNDO, height, b"".join(key + before.get(key, VIRGIN_RECORD) for key in keys))
             if header.number >= self._keep_undo:
                 txn.delete(LatestTable.UNDO, number_key(header.number - self._keep_undo))
             txn.put_many(LatestTable.CELLS, [(key, cells[key]) for key in keys])
-            txn.put_many(LatestTable.TRANSACTIONS, _places(block))
+            txn.put_many(LatestTable.TRANSACTIONS, places)
             txn.put(LatestTable.RECEIPTS, height, _encode_receipts(receipts))
             _write_tip(txn, after)
         self.tip = after
+        _remember(self._cells, cells)
+        _remember(self._places, dict(places))
 
     def undo(self, block: Block) -> None:
         """Take back the tip, which is this block: cells as before it, its receipts and transactions gone.
@@ -199,6 +212,8 @@ class LatestIndex:
             raise Failure(f"block {header.number} (0x{block.hash.hex()}) is not the tip of the latest index")
         height, before = number_key(header.number), LatestTip(header.number - 1, header.parent_hash)
         self._drop_view()
+        self._cells.clear()
+        self._places.clear()
         with self._store.write() as txn:
             journal = txn.get(LatestTable.UNDO, height)
             if journal is None:
@@ -224,6 +239,14 @@ class LatestIndex:
         """(arrival, envelope) of every transaction that is kept, by ascending arrival."""
         rows = self._read().items(LatestTable.POOL)
         return tuple((int.from_bytes(key, "big"), bytes(envelope)) for key, envelope in rows)
+
+
+def _remember(recent: dict[bytes, bytes], new: dict[bytes, bytes]) -> None:
+    """Put what is committed with what was committed lately; nothing of that is kept when it is too much."""
+    if len(recent) + len(new) > MAX_RECENT:
+        recent.clear()
+    if len(new) <= MAX_RECENT:
+        recent.update(new)
 
 
 def _read_tip(txn: Transaction) -> LatestTip | None:

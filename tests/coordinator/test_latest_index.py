@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from manaflow.coordinator import latest_index
 from manaflow.coordinator.latest_index import Cell, LatestIndex, LatestTip, key_of
 from manaflow.coordinator.receipts import Receipt
 from manaflow.errors import Failure, Locked
@@ -69,6 +70,27 @@ def test_it_follows_and_goes_back(tmp_path: Path, seed: int) -> None:
         for height, block in enumerate(chain.blocks[1:], 1):  # forward again, from what undo left
             index.apply(block, receipts_of(block))
             same(index, states[height + 1], everywhere)
+
+
+@pytest.mark.parametrize("most", [0, 8, 1 << 16])
+def test_what_is_in_memory_is_what_the_disk_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(latest_index, "MAX_RECENT", most)
+    chain = random_chain(5, 7)
+    states: list[State] = [{}]
+    for block in chain.blocks:
+        states.append(after(states[-1], block))
+    everywhere = set(states[-1])
+    with LatestIndex.open(tmp_path) as index:
+        for height, block in enumerate(chain.blocks):
+            index.apply(block, receipts_of(block))
+            if height:  # there, back, and there again
+                index.undo(block)
+                same(index, states[height], everywhere)
+                assert index.transaction(block.leaves.txid[0].tobytes()) is None
+                index.apply(block, receipts_of(block))
+            same(index, states[height + 1], everywhere)
+            assert index.transaction(block.leaves.txid[0].tobytes()) == (block.header.number, 0)
+            assert max(len(index._cells), len(index._places)) <= most
 
 
 def test_what_does_not_follow_changes_nothing(tmp_path: Path) -> None:
