@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manaflow.cli.files import MAX_FILE_BYTES
+from manaflow.cli.keys import MAX_KEYSTORE_BYTES
 from manaflow.validator.validator import Validator
 from tests.cli.conftest import HOLESKY, Ran, refused
 
@@ -143,12 +144,12 @@ def test_replay_does_not_mix_chains(chain: Path, manaflow: Command) -> None:
     assert "already holds a chain" in refused(manaflow("replay", HOLESKY[0], "--out", chain), 2)
 
 
-@pytest.mark.parametrize("content", [b"", b"zz" * 32, b"ab" * 31, bytes(32), b"\xff" * 32, b"x" * 1000])
+@pytest.mark.parametrize("content", [b"", b"zz" * 32, b"ab" * 31, bytes(32), b"\xff" * 32, b"x" * 1000, b"x" * 2**15])
 def test_keys_that_are_none(content: bytes, tmp_path: Path, manaflow: Command) -> None:
     key = tmp_path / "key"
     key.write_bytes(content)
     ran = manaflow("replay", HOLESKY[0], "--out", tmp_path / "out", "--producer-key", key)
-    refused(ran, 3 if len(content) > 256 else 2)
+    refused(ran, 3 if len(content) > MAX_KEYSTORE_BYTES else 2)
     assert not (tmp_path / "out").exists()
 
 
