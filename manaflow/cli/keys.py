@@ -13,6 +13,7 @@ from coincurve import PrivateKey
 from manaflow.cli.files import read_bounded, read_key
 from manaflow.cli.options import Json
 from manaflow.cli.output import show
+from manaflow.coordinator.ethereum import parse_json
 from manaflow.errors import Failure
 from manaflow.moves.view import hexed
 
@@ -82,7 +83,7 @@ def decrypt(path: Path, data: bytes, secret_word: str) -> bytes:
     from eth_account import Account
 
     try:
-        kept: Any = json.loads(data)
+        kept: Any = parse_json(data)
         version = kept["version"]
     except (ValueError, TypeError, KeyError) as error:
         raise Failure(f"{path} is no keystore: it has no version") from error

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
@@ -21,6 +20,7 @@ from manaflow.node.eth_forms import Form, access_list_form, authorization_form
 from manaflow.node.eth_requests import CallObject
 from manaflow.node.eth_sending import send
 from manaflow.node.parameters import Method
+from manaflow.wallet import strict_json
 
 PENDING: Final = BlockTag(name="pending")
 BASE_FEE_ROOM: Final = 2
@@ -158,7 +158,7 @@ def _lists(request: CallObject) -> dict[str, Any]:
 def _typed_message(typed: Any) -> SignableMessage:
     """EIP-712. Raises RpcError -32602."""
     try:
-        full = msgspec.json.decode(typed) if isinstance(typed, str) else typed
+        full = strict_json.parse(typed.encode()) if isinstance(typed, str) else typed
         return encode_typed_data(full_message=full)
     except RecursionError:
         raise invalid_params("invalid argument 1: the types refer to each other without end") from None

@@ -17,7 +17,7 @@ import rlp
 
 from manaflow import _native
 from manaflow.conformance.fixtures import fixture_files, read_fixtures
-from manaflow.coordinator.ethereum import load_block
+from manaflow.coordinator.ethereum import load_block, parse_json
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.envelopes import decode_envelopes, decode_envelopes_in_python
@@ -139,8 +139,8 @@ def batch(data: bytes) -> bool:
 def reply(data: bytes) -> bool:
     """JSON of a reply; what is read is written as it was."""
     try:
-        read = json.loads(data)
-    except (ValueError, RecursionError):
+        read = parse_json(data)
+    except ValueError:
         return False
     try:
         found = reply_of_json(read)

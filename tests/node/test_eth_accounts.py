@@ -128,6 +128,7 @@ def test_signing_without_sending(probe: Probe) -> None:
         ("eth_sendTransaction", [{"to": NOBODY}], -32000),
         ("eth_signTypedData_v4", [SENDERS[0], {}], -32602),
         ("eth_signTypedData_v4", [SENDERS[0], "{"], -32602),
+        ("eth_signTypedData_v4", [SENDERS[0], "[" * 200_000], -32602),  # decoders recurse as deep, in C
         ("eth_signTypedData_v4", [SENDERS[0], {**TYPED, "primaryType": "Letter"}], -32602),
         ("eth_sign", [SENDERS[0], "hello"], -32602),
         ("eth_sendTransaction", [{"from": SENDERS[0], "to": "0x12"}], -32602),
