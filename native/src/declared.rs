@@ -3,11 +3,11 @@
 //! The twin of manaflow/moves/declared.py: the same bytes are accepted and refused, and mean the same.
 use std::sync::LazyLock;
 
-use revm::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use revm::primitives::{Address, B256, U256, keccak256};
 
 use crate::cells::{GUARD, REFERENCE};
 use crate::envelope::rlp_reader::RlpReader;
-use crate::envelope::{Envelope, Refused, decode_access_list, decode_r_s, decode_to};
+use crate::envelope::{Envelope, Refused};
 
 /// EIP-2718 type of the declared envelope.
 pub const DECLARED_TYPE: u8 = 0x4d;
@@ -125,42 +125,10 @@ fn word(value: impl Into<u64>) -> B256 {
 /// Reads a declared envelope: one encoding, bounded fields, low s, nothing behind it.
 pub fn decode(raw: &[u8]) -> Result<Envelope, Refused> {
     let fields = &mut RlpReader::whole(&raw[1..])?;
-    let chain_id = Some(fields.integer64("chain id")?);
-    let nonce = fields.integer64("nonce")?;
-    let max_priority_fee = fields.integer("max priority fee", 32)?;
-    let max_fee = fields.integer("max fee", 32)?;
-    let gas_limit = fields.integer64("gas limit")?;
-    let to: TxKind = decode_to(fields, DECLARED_TYPE)?;
-    let value = fields.integer("value", 32)?;
-    let data = Bytes::copy_from_slice(fields.string("data")?);
-    let access_list = decode_access_list(fields.items("access list")?)?;
-    let declared = Declared::decode(fields)?;
-    let y_parity = fields.integer("y parity", 1)?.to();
-    if y_parity > 1 {
-        return Err(Refused { field: "y parity", why: "neither 0 nor 1" });
-    }
-    let (r, s) = decode_r_s(fields)?;
-    fields.finish("the transaction")?;
-    Ok(Envelope {
-        kind: DECLARED_TYPE,
-        chain_id,
-        nonce,
-        max_priority_fee,
-        max_fee,
-        gas_limit,
-        to,
-        value,
-        data,
-        access_list,
-        max_fee_per_blob_gas: U256::ZERO,
-        blob_hashes: Vec::new(),
-        authorizations: Vec::new(),
-        y_parity,
-        r,
-        s,
-        signed: Vec::new(),
-        declared: Some(declared),
-    })
+    let mut tx = Envelope::decode_call(fields, DECLARED_TYPE)?;
+    tx.declared = Some(Declared::decode(fields)?);
+    tx.decode_signature(fields)?;
+    Ok(tx)
 }
 
 impl Declared {

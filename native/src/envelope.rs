@@ -159,53 +159,59 @@ impl Envelope {
         })
     }
 
-    /// kind | rlp([chain id, nonce, fees, gas limit, to, value, data, access list, the type's own, y parity, r, s]).
+    /// kind | rlp([the call's fields, the type's own, y parity, r, s]).
     fn decode_typed(raw: &[u8], kind: u8) -> Result<Self, Refused> {
         let fields = &mut RlpReader::whole(&raw[1..])?;
+        let mut tx = Self::decode_call(fields, kind)?;
+        if kind == 3 {
+            tx.max_fee_per_blob_gas = fields.integer("max fee per blob gas", 32)?;
+            tx.blob_hashes = decode_hashes(fields.items("blob hashes")?, "blob hash")?;
+        }
+        if kind == 4 {
+            tx.authorizations = decode_authorizations(fields.items("authorization list")?)?;
+        }
+        tx.signed = with_prefix(&raw[..1], fields.consumed());
+        tx.decode_signature(fields)?;
+        Ok(tx)
+    }
+
+    /// What every type but legacy begins with: chain id, nonce, fees, gas limit, to, value, data, access list. The
+    /// envelope is not signed yet.
+    pub fn decode_call(fields: &mut RlpReader<'_>, kind: u8) -> Result<Self, Refused> {
         let chain_id = Some(fields.integer64("chain id")?);
         let nonce = fields.integer64("nonce")?;
         let max_priority_fee = fields.integer(if kind > 1 { "max priority fee" } else { "gas price" }, 32)?;
         let max_fee = if kind > 1 { fields.integer("max fee", 32)? } else { max_priority_fee };
-        let gas_limit = fields.integer64("gas limit")?;
-        let to = decode_to(fields, kind)?;
-        let value = fields.integer("value", 32)?;
-        let data = Bytes::copy_from_slice(fields.string("data")?);
-        let access_list = decode_access_list(fields.items("access list")?)?;
-        let (mut max_fee_per_blob_gas, mut blob_hashes, mut authorizations) = (U256::ZERO, Vec::new(), Vec::new());
-        if kind == 3 {
-            max_fee_per_blob_gas = fields.integer("max fee per blob gas", 32)?;
-            blob_hashes = decode_hashes(fields.items("blob hashes")?, "blob hash")?;
-        }
-        if kind == 4 {
-            authorizations = decode_authorizations(fields.items("authorization list")?)?;
-        }
-        let signed = with_prefix(&raw[..1], fields.consumed());
-        let y_parity = fields.integer("y parity", 1)?.to();
-        if y_parity > 1 {
-            return Err(Refused { field: "y parity", why: "neither 0 nor 1" });
-        }
-        let (r, s) = decode_r_s(fields)?;
-        fields.finish("the transaction")?;
         Ok(Self {
             kind,
             chain_id,
             nonce,
             max_priority_fee,
             max_fee,
-            gas_limit,
-            to,
-            value,
-            data,
-            access_list,
-            max_fee_per_blob_gas,
-            blob_hashes,
-            authorizations,
-            y_parity,
-            r,
-            s,
-            signed,
+            gas_limit: fields.integer64("gas limit")?,
+            to: decode_to(fields, kind)?,
+            value: fields.integer("value", 32)?,
+            data: Bytes::copy_from_slice(fields.string("data")?),
+            access_list: decode_access_list(fields.items("access list")?)?,
+            max_fee_per_blob_gas: U256::ZERO,
+            blob_hashes: Vec::new(),
+            authorizations: Vec::new(),
+            y_parity: 0,
+            r: U256::ZERO,
+            s: U256::ZERO,
+            signed: Vec::new(),
             declared: None,
         })
+    }
+
+    /// What every type but legacy ends with: y parity, r, s, and nothing behind them.
+    pub fn decode_signature(&mut self, fields: &mut RlpReader<'_>) -> Result<(), Refused> {
+        self.y_parity = fields.integer("y parity", 1)?.to();
+        if self.y_parity > 1 {
+            return Err(Refused { field: "y parity", why: "neither 0 nor 1" });
+        }
+        (self.r, self.s) = decode_r_s(fields)?;
+        fields.finish("the transaction")
     }
 }
 
@@ -240,7 +246,7 @@ fn split_v(v: U256) -> Result<(Option<u64>, u8), Refused> {
 }
 
 /// 20 bytes, or none for a create, which types 3 and 4 cannot be.
-pub fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused> {
+fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused> {
     let to = fields.string("to")?;
     match to.len() {
         20 => Ok(TxKind::Call(Address::from_slice(to))),
@@ -249,7 +255,7 @@ pub fn decode_to(fields: &mut RlpReader<'_>, kind: u8) -> Result<TxKind, Refused
     }
 }
 
-pub fn decode_r_s(fields: &mut RlpReader<'_>) -> Result<(U256, U256), Refused> {
+fn decode_r_s(fields: &mut RlpReader<'_>) -> Result<(U256, U256), Refused> {
     let (r, s) = (fields.integer("r", 32)?, fields.integer("s", 32)?);
     if !is_low_signature(r, s) {
         return Err(Refused { field: "r and s", why: "out of range, or s not low (EIP-2)" });
@@ -266,7 +272,7 @@ fn decode_hashes(mut items: RlpReader<'_>, field: &'static str) -> Result<Vec<B2
 }
 
 /// [[address, [slot, ...]], ...] (EIP-2930).
-pub fn decode_access_list(mut items: RlpReader<'_>) -> Result<Vec<AccessListItem>, Refused> {
+fn decode_access_list(mut items: RlpReader<'_>) -> Result<Vec<AccessListItem>, Refused> {
     let mut entries = Vec::new();
     while items.more() {
         let mut entry = items.items("access entry")?;
