@@ -8,7 +8,7 @@ use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, Output};
 use revm::context_interface::either::Either;
 use revm::context_interface::transaction::{
-    AccessList, AccessListItem, Authorization, RecoveredAuthority, RecoveredAuthorization, SignedAuthorization,
+    AccessList, AccessListItem, Authorization, RecoveredAuthorization, SignedAuthorization,
 };
 use revm::primitives::{Address, B256, Bytes, TxKind, U256};
 
@@ -18,7 +18,7 @@ use crate::execute::export_logs;
 use crate::faults::Fault;
 use crate::machine::Machine;
 use crate::overrides::{Account, Overrides};
-use crate::recover::recover_authority;
+use crate::recover::with_authority;
 use crate::world::World;
 
 /// EIP-2718 type of a call with EIP-1559's fees, and of one with authorizations (EIP-7702).
@@ -98,20 +98,17 @@ impl Request {
             chain_id: Some(chain_id),
             access_list: AccessList(self.access_list.iter().map(entry).collect()),
             gas_priority_fee: Some(self.max_priority_fee),
-            authorization_list: self.authorizations.iter().map(|row| Either::Right(recovered(row))).collect(),
+            authorization_list: self.authorizations.iter().map(authorization).map(Either::Right).collect(),
             ..TxEnv::default()
         }
     }
 }
 
-/// The tuple with its authority, or marked as one that the execution skips.
-fn recovered(row: &AuthorizationRow) -> RecoveredAuthorization {
+fn authorization(row: &AuthorizationRow) -> RecoveredAuthorization {
     let (chain_id, address, nonce, y_parity, r, s) = row;
     let word = U256::from_be_bytes::<32>;
     let inner = Authorization { chain_id: word(*chain_id), address: Address::from(address), nonce: *nonce };
-    let signed = SignedAuthorization::new_unchecked(inner, *y_parity, word(*r), word(*s));
-    let authority = recover_authority(&signed).map_or(RecoveredAuthority::Invalid, RecoveredAuthority::Valid);
-    RecoveredAuthorization::new_unchecked(signed.inner().clone(), authority)
+    with_authority(&SignedAuthorization::new_unchecked(inner, *y_parity, word(*r), word(*s)))
 }
 
 /// What a call did, and what it used.

@@ -10,13 +10,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use revm::context::TxEnv;
 use revm::context_interface::either::Either;
-use revm::context_interface::transaction::{
-    AccessList, AccessListItem, Authorization, RecoveredAuthority, RecoveredAuthorization, SignedAuthorization,
-};
+use revm::context_interface::transaction::{AccessList, AccessListItem, Authorization, SignedAuthorization};
 use revm::primitives::{Address, B256, Bytes, TxKind, U256, keccak256, uint};
 
 use crate::declared::{self, DECLARED_TYPE, Declared, SignedMove};
-use crate::recover::{is_low_signature, recover_authority};
+use crate::recover::{is_low_signature, recover_authority, with_authority};
 use crate::rules;
 use rlp_reader::{RlpReader, list_prefix};
 
@@ -116,7 +114,7 @@ impl Envelope {
             gas_priority_fee: (self.kind >= 2).then_some(priority_fee),
             blob_hashes: self.blob_hashes.clone(),
             max_fee_per_blob_gas: self.max_fee_per_blob_gas.try_into().ok()?,
-            authorization_list: self.authorizations.iter().map(|signed| Either::Right(recovered(signed))).collect(),
+            authorization_list: self.authorizations.iter().map(with_authority).map(Either::Right).collect(),
         })
     }
 
@@ -300,12 +298,6 @@ fn decode_authorizations(mut items: RlpReader<'_>) -> Result<Vec<SignedAuthoriza
         tuples.push(SignedAuthorization::new_unchecked(inner, y_parity, r, s));
     }
     Ok(tuples)
-}
-
-/// The tuple with its authority, or marked as one that the execution skips.
-fn recovered(signed: &SignedAuthorization) -> RecoveredAuthorization {
-    let authority = recover_authority(signed).map_or(RecoveredAuthority::Invalid, RecoveredAuthority::Valid);
-    RecoveredAuthorization::new_unchecked(signed.inner().clone(), authority)
 }
 
 /// Adds this module's functions to `manaflow._native`.

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use rayon::prelude::*;
-use revm::context_interface::transaction::SignedAuthorization;
+use revm::context_interface::transaction::{RecoveredAuthority, RecoveredAuthorization, SignedAuthorization};
 use revm::primitives::{Address, B256, U256, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, Secp256k1, VerifyOnly};
@@ -44,6 +44,12 @@ pub fn recover_authority(signed: &SignedAuthorization) -> Option<Address> {
         return None;
     }
     recover_address(&signed.inner().signature_hash(), signed.y_parity(), signed.r(), signed.s())
+}
+
+/// An EIP-7702 tuple with its authority, or marked as one that the execution skips.
+pub fn with_authority(signed: &SignedAuthorization) -> RecoveredAuthorization {
+    let authority = recover_authority(signed).map_or(RecoveredAuthority::Invalid, RecoveredAuthority::Valid);
+    RecoveredAuthorization::new_unchecked(signed.inner().clone(), authority)
 }
 
 /// Adds this module's functions to `manaflow._native`.
