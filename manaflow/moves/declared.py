@@ -16,7 +16,7 @@ from typing import Any, Final
 import rlp
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.envelope_fields import decode_access_list, decode_r_s, decode_to
+from manaflow.moves.envelope_fields import decode_call, decode_signature
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO20, ZERO32, Mask, Move
 from manaflow.moves.rlp_reader import RlpError, RlpReader
@@ -58,24 +58,15 @@ def decode_declared(raw: bytes) -> DeclaredTransaction:
 
 def _decode(raw: bytes) -> DeclaredTransaction:
     fields = RlpReader.whole(raw, 1)
-    chain_id, nonce = fields.integer("chain id", 8), fields.integer("nonce", 8)
-    priority_fee, max_fee = fields.integer("max priority fee", 32), fields.integer("max fee", 32)
-    gas_limit, to = fields.integer("gas limit", 8), decode_to(fields)
-    value, data = fields.integer("value", 32), fields.string("data")
-    access_list = decode_access_list(fields.items("access list"))
+    call = decode_call(fields, DECLARED_TYPE)
     valid_until, flags = fields.integer("valid until", 8), fields.integer("flags", 1)
     if flags & ~ALL_FLAGS:
         raise RlpError(f"flags: {flags:#04x} has bits that nobody knows")
     moves = _decode_moves(fields.items("moves"))
-    y_parity = fields.integer("y parity", 1)
-    if y_parity > 1:
-        raise RlpError("y parity: neither 0 nor 1")
-    r, s = decode_r_s(fields)
-    fields.finish("the transaction")
+    y_parity, r, s = decode_signature(fields)
     transaction = DeclaredTransaction(
-        DECLARED_TYPE, chain_id, nonce, priority_fee, max_fee, gas_limit, to, value, data, access_list, 0, (), (),
-        y_parity, r, s, b"", keccak256(raw), valid_until, flags, moves,
-    )  # fmt: skip
+        DECLARED_TYPE, *call, 0, (), (), y_parity, r, s, b"", keccak256(raw), valid_until, flags, moves
+    )
     return replace(transaction, signing_hash=signing_hash(transaction))
 
 

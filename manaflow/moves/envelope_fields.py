@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from manaflow.moves.rlp_reader import RlpError, RlpReader
 from manaflow.moves.signatures import is_low_signature
 from manaflow.moves.transactions import AccessEntry
+
+Call: TypeAlias = tuple[int, int, int, int, int, bytes, int, bytes, tuple[AccessEntry, ...]]
+"""The fields of EthereumTransaction from chain_id to access_list."""
+
+
+def decode_call(fields: RlpReader, kind: int) -> Call:
+    """What every type but legacy begins with, `kind` its EIP-2718 type."""
+    chain_id = fields.integer("chain id", 8)
+    nonce = fields.integer("nonce", 8)
+    priority_fee = fields.integer("max priority fee" if kind > 1 else "gas price", 32)
+    max_fee = fields.integer("max fee", 32) if kind > 1 else priority_fee
+    gas_limit = fields.integer("gas limit", 8)
+    to = decode_to(fields, may_create=kind not in (3, 4))
+    value = fields.integer("value", 32)
+    data = fields.string("data")
+    access_list = decode_access_list(fields.items("access list"))
+    return chain_id, nonce, priority_fee, max_fee, gas_limit, to, value, data, access_list
+
+
+def decode_signature(fields: RlpReader) -> tuple[int, int, int]:
+    """(y parity, r, s): what every type but legacy ends with, and nothing behind it."""
+    y_parity = fields.integer("y parity", 1)
+    if y_parity > 1:
+        raise RlpError("y parity: neither 0 nor 1")
+    r, s = decode_r_s(fields)
+    fields.finish("the transaction")
+    return y_parity, r, s
 
 
 def decode_to(fields: RlpReader, *, may_create: bool = True) -> bytes:

@@ -12,7 +12,7 @@ import rlp
 
 from manaflow.errors import Rule, Verdict
 from manaflow.moves.declared import decode_declared
-from manaflow.moves.envelope_fields import decode_access_list, decode_hashes, decode_r_s, decode_to
+from manaflow.moves.envelope_fields import decode_call, decode_hashes, decode_r_s, decode_signature, decode_to
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.rlp_reader import RlpError, RlpReader, list_prefix
 from manaflow.moves.signatures import is_low_signature, recover_address
@@ -85,31 +85,18 @@ def _decode_legacy(raw: bytes) -> EthereumTransaction:
 
 
 def _decode_typed(raw: bytes, kind: int) -> EthereumTransaction:
-    """kind | rlp([chain id, nonce, fees, gas limit, to, value, data, access list, the type's own, y parity, r, s])."""
+    """kind | rlp([the call's fields, the type's own, y parity, r, s])."""
     fields = RlpReader.whole(raw, 1)
-    chain_id = fields.integer("chain id", 8)
-    nonce = fields.integer("nonce", 8)
-    priority_fee = fields.integer("max priority fee" if kind > 1 else "gas price", 32)
-    max_fee = fields.integer("max fee", 32) if kind > 1 else priority_fee
-    gas_limit = fields.integer("gas limit", 8)
-    to = decode_to(fields, may_create=kind < 3)
-    value = fields.integer("value", 32)
-    data = fields.string("data")
-    access_list = decode_access_list(fields.items("access list"))
+    call = decode_call(fields, kind)
     blob_fee = fields.integer("max fee per blob gas", 32) if kind == 3 else 0
     blob_hashes = decode_hashes(fields.items("blob hashes"), "blob hash") if kind == 3 else ()
     authorizations = _decode_authorizations(fields.items("authorization list")) if kind == 4 else ()
     signed = fields.consumed
-    y_parity = fields.integer("y parity", 1)
-    if y_parity > 1:
-        raise RlpError("y parity: neither 0 nor 1")
-    r, s = decode_r_s(fields)
-    fields.finish("the transaction")
+    y_parity, r, s = decode_signature(fields)
     signing_hash = keccak256(raw[:1] + list_prefix(len(signed)) + signed)
     return EthereumTransaction(
-        kind, chain_id, nonce, priority_fee, max_fee, gas_limit, to, value, data, access_list, blob_fee, blob_hashes,
-        authorizations, y_parity, r, s, signing_hash, keccak256(raw),
-    )  # fmt: skip
+        kind, *call, blob_fee, blob_hashes, authorizations, y_parity, r, s, signing_hash, keccak256(raw)
+    )
 
 
 def _split_v(v: int) -> tuple[int | None, int]:

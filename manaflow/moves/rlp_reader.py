@@ -1,7 +1,8 @@
 """A strict RLP reader: one encoding per value, no recursion, nothing read beyond its list.
 
-`native/src/rlp_reader.rs` is its twin: the same inputs are accepted and refused. pyrlp decodes a whole tree before it
-looks at types, so hostile nesting costs stack and memory; this reader only follows the structure that is asked for.
+`native/src/envelope/rlp_reader.rs` is its twin: the same inputs are accepted and refused. pyrlp decodes a whole tree
+before it looks at types, so hostile nesting costs stack and memory; this reader only follows the structure that is
+asked for.
 """
 
 from __future__ import annotations
