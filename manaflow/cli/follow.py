@@ -80,10 +80,11 @@ def _validator(state: Path, source: BlockSource, genesis: Path | None, mode: Jud
     from manaflow.evm.native_hashing import NATIVE
     from manaflow.moves.wire import decode_genesis
     from manaflow.node.opening import VALIDATOR
+    from manaflow.validator.beginning import has_chain
     from manaflow.validator.validator import Validator
 
     for path in (state, state / VALIDATOR):
-        if (path / "data.mdb").is_file():
+        if has_chain(path):
             return Validator.open(path, mode=mode.value, threads=threads)
     with naming(genesis or source.name):
         begun = decode_genesis(source.genesis(), NATIVE) if genesis is None else read_genesis(genesis)

@@ -70,10 +70,11 @@ def import_(
 
 def _opened(state: Path, files: Sequence[Path], mode: JudgeMode, threads: int) -> Validator:
     """The state directory, made from genesis if it is new."""
+    from manaflow.validator.beginning import has_chain
     from manaflow.validator.validator import Validator
 
     named = next((path for path in files if path.name == GENESIS_NAME), None)
-    if (state / "data.mdb").exists():
+    if has_chain(state):
         validator = Validator.open(state, mode=mode.value, threads=threads)
         try:
             if named is not None:

@@ -20,6 +20,7 @@ from manaflow.node.chain import Events
 from manaflow.node.links import ValidatorLink
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.validator_role import Instantly, Interval, OnDemand, Sealing, Surroundings, ValidatorRole
+from manaflow.validator.beginning import has_chain
 from manaflow.validator.validator import Mode, Validator
 
 VALIDATOR: Final = "validator"
@@ -77,9 +78,9 @@ def open_chain(plan: Plan, events: Events) -> OwnedChain:
 
 
 def open_validator(plan: Plan) -> Validator:
-    """The validator of a node's directory, made if the directory is new."""
+    """The validator of a node's directory, made if the directory is new, or its making was cut short."""
     path = plan.path / VALIDATOR
-    if (path / "data.mdb").is_file():
+    if has_chain(path):
         return Validator.open(path, mode=plan.mode, threads=plan.threads)
     if plan.genesis is None:
         raise Failure(f"there is no chain at {plan.path}: it begins with a genesis file")

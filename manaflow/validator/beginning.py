@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from manaflow.errors import Failure
@@ -17,6 +18,17 @@ from manaflow.validator.store import ROOM, Store, Table, Transaction
 
 ROOM_A_MOVE: Final = 256
 """Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
+
+
+def has_chain(path: Path) -> bool:
+    """Whether a directory holds a chain; one whose making was cut short before genesis was written holds none.
+
+    Raises Locked, StorageFailure.
+    """
+    if not (path / "data.mdb").is_file():
+        return False
+    with Store.open(path) as store, store.read() as txn:
+        return holds_chain(txn)
 
 
 def write_genesis(

@@ -18,6 +18,7 @@ import pytest
 from manaflow.moves.wire import encode_block
 from manaflow.node.following import SourceFault
 from manaflow.node.sources import FolderSource, NodeSource, source_of
+from manaflow.validator.store import Store
 from manaflow.validator.validator import Validator
 from tests.cli.conftest import Ran, refused
 from tests.conftest import ROOT, is_nightly
@@ -79,6 +80,13 @@ def test_a_nodes_directory_is_followed_in_its_place(folder: Path, tmp_path: Path
     assert [path.name for path in node.iterdir()] == ["validator"]
     with Validator.open(node / "validator") as validator:
         assert validator.head[1] == scene().blocks[-1].hash
+
+
+def test_a_directory_whose_making_was_cut_short_is_made(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    Store.open(tmp_path / "state").close()
+    assert manaflow("follow", folder, "--state", tmp_path / "state", "--once").code == 0
+    Store.open(tmp_path / "other").close()
+    assert manaflow("import", folder, "--state", tmp_path / "other").code == 0
 
 
 def test_a_lie_is_refused_and_proved(folder: Path, tmp_path: Path, manaflow: Command) -> None:
