@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.catalogue import bodies, declared, execution, files, headers, limits, moves, signatures, sizes, state
+from tests.catalogue import bodies, declared, execution, files, headers, limits, masks, moves, signatures, sizes, state
 from tests.catalogue.case import REGISTER, Base, Entry
 
-SECTIONS: Final = (files, headers, bodies, signatures, declared, moves, state, execution, limits, sizes)
+SECTIONS: Final = (files, headers, bodies, signatures, declared, masks, moves, state, execution, limits, sizes)
 CATALOGUE: Final[tuple[Entry, ...]] = tuple(REGISTER)
 BASES: Final[tuple[Base, ...]] = tuple(dict.fromkeys(entry.base for entry in CATALOGUE))
