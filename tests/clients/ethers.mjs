@@ -15,7 +15,7 @@ async function failure(promise) {
     try {
         await promise;
     } catch (error) {
-        return { code: error.code, reason: error.reason ?? null, revert: error.revert ?? null, data: error.data ?? null };
+        return { code: error.code, reason: error.reason ?? null, revert: error.revert ?? null, data: error.data ?? null, replacement: error.replacement?.hash ?? null };
     }
     throw new Error("it did not fail");
 }
@@ -80,6 +80,28 @@ tell("delegation", {
     type: delegated.type, status: delegated.status, code: await provider.getCode(other.address), address,
 });
 
+const next = await other.getNonce("pending");
+const paying = (gwei) => ({ to: nobody, gasLimit: 21000n, maxFeePerGas: gwei * 10n ** 9n, maxPriorityFeePerGas: gwei * 10n ** 9n });
+const ahead = await other.sendTransaction({ nonce: next + 1, value: 1n, ...paying(10n) });
+const waits = (await provider.getTransaction(ahead.hash)).blockNumber === null;
+const told = failure(ahead.wait());
+const cheap = await failure(other.sendTransaction({ nonce: next + 1, value: 2n, ...paying(10n) }));
+const better = await other.sendTransaction({ nonce: next + 1, value: 2n, ...paying(20n) });
+await (await other.sendTransaction({ nonce: next, value: 1n, ...paying(10n) })).wait();
+tell("gap and replacement", {
+    waits, cheap: cheap.code, status: (await better.wait()).status, replaced: (await told).code,
+    by: (await told).replacement === better.hash, nonces: (await other.getNonce()) - next, gone: await provider.getTransaction(ahead.hash),
+});
+
+const polled = { logs: 0 };
+await probe.on("Stored", () => { polled.logs += 1; });
+await provider.getBlockNumber();
+await new Promise((done) => setTimeout(done, 200));
+await (await probe.storeTwice(2n)).wait();
+for (let i = 0; i < 100 && polled.logs < 2; i++) await new Promise((done) => setTimeout(done, 50));
+await probe.removeAllListeners();
+tell("polled", polled);
+
 const multicall = await (await new ContractFactory(contracts.Multicall.abi, contracts.Multicall.bytecode, wallet).deploy())
     .waitForDeployment();
 const calls = [1n, 2n, 3n].map((n) => [address, probe.interface.encodeFunctionData("add", [n, n])]);
@@ -112,6 +134,12 @@ await (await probe.storeTwice(1n)).wait();
 for (let i = 0; i < 100 && (heard.blocks < 1 || heard.logs < 2 || heard.pending < 1); i++) {
     await new Promise((done) => setTimeout(done, 50));
 }
-tell("subscriptions", heard);
+tell("subscriptions", { ...heard });
+await socket.removeAllListeners();
+await new Promise((done) => setTimeout(done, 200));
+const before = JSON.stringify(heard);
+await (await probe.storeTwice(2n)).wait();
+await socket.getBlockNumber();
+tell("unsubscribed", { silent: JSON.stringify(heard) === before });
 await socket.destroy();
 provider.destroy();

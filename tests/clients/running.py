@@ -8,8 +8,9 @@ import subprocess
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.node.live import ACCOUNTS, Live
+from tests.node.live import ACCOUNTS
 from tests.node.probe import declared
+from tests.node.processes import NodeProcess
 
 CLIENTS = ROOT / "tests" / "clients"
 SECONDS = 120
@@ -27,8 +28,8 @@ def run_node(package: str, script: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def run_against(node: Live, package: str, script: str) -> dict[str, dict[str, Any]]:
-    """What a script says of each of its steps, which it takes with two accounts of a live node that has no blocks yet.
+def run_against(node: NodeProcess, package: str, script: str) -> dict[str, dict[str, Any]]:
+    """What a script says of each of its steps, taken with two accounts of a running node that has no blocks yet.
 
     Block 1 holds a declared transaction then, which clients know nothing of.
     """

@@ -1,18 +1,19 @@
-"""ethers against a live node: ethers.mjs acts, and here stands what must come of it."""
+"""ethers against a running node: ethers.mjs acts, and here stands what must come of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.clients.running import run_against
-from tests.node.live import ACCOUNTS, Live
+from tests.node.live import ACCOUNTS
+from tests.node.processes import NodeProcess
 
 SENDER, OTHER = (account.checksum_address for account in ACCOUNTS[1:3])
 ZERO = "0x" + "00" * 32
 
 
 def test_ethers(tmp_path: Path) -> None:
-    with Live(tmp_path) as node:
+    with NodeProcess("node", "--dev", log=tmp_path / "log") as node:
         said = run_against(node, "ethers", "ethers.mjs")
         code = node.call("eth_getCode", OTHER)
     assert said["network"] == {"chainId": "31337", "type": "eip1559"}
@@ -39,7 +40,13 @@ def test_ethers(tmp_path: Path) -> None:
     delegation = said["delegation"]
     assert (delegation["type"], delegation["status"]) == (4, 1)
     assert delegation["code"] == code == "0xef0100" + delegation["address"][2:].lower()
+    assert said["gap and replacement"] == {
+        "waits": True, "cheap": "REPLACEMENT_UNDERPRICED", "status": 1, "replaced": "TRANSACTION_REPLACED", "by": True,
+        "nonces": 2, "gone": None,
+    }  # fmt: skip
+    assert said["polled"] == {"logs": 2}
     assert said["multicall"] == {"isHead": True, "sums": ["2", "4", "6"]}
     assert said["typed data"] == {"signer": True}
     assert said["block"] == {"transactions": [True], "fields": [ZERO, ZERO], "finalized": 0, "receipts": 1}
     assert said["subscriptions"] == {"blocks": 1, "logs": 2, "pending": 1}
+    assert said["unsubscribed"] == {"silent": True}

@@ -1,18 +1,19 @@
-"""viem against a live node: viem.mjs acts, and here stands what must come of it."""
+"""viem against a running node: viem.mjs acts, and here stands what must come of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.clients.running import run_against
-from tests.node.live import ACCOUNTS, Live
+from tests.node.live import ACCOUNTS
+from tests.node.processes import NodeProcess
 
 SENDER, OTHER = (account.checksum_address for account in ACCOUNTS[1:3])
 ZERO = "0x" + "00" * 32
 
 
 def test_viem(tmp_path: Path) -> None:
-    with Live(tmp_path) as node:
+    with NodeProcess("node", "--dev", log=tmp_path / "log") as node:
         said = run_against(node, "viem", "viem.mjs")
         code = node.call("eth_getCode", OTHER)
     assert said["network"] == {"chainId": 31337, "fees": True}
@@ -41,9 +42,15 @@ def test_viem(tmp_path: Path) -> None:
     delegation = said["delegation"]
     assert (delegation["type"], delegation["status"]) == ("eip7702", "success")
     assert delegation["code"] == code == "0xef0100" + delegation["address"][2:].lower()
+    assert said["gap and replacement"] == {
+        "waits": True, "cheap": "replacement transaction underpriced", "status": "success", "receipt": True,
+        "reason": "replaced", "by": True, "nonces": 2,
+    }  # fmt: skip
+    assert said["filter"] == {"changes": [["before", "after"], []], "removed": True}
     assert said["multicall"] == {"isHead": True, "sums": ["2", "4", "6"]}
     assert said["typed data"] == {"signer": True}
     assert said["fees"] == {"rewards": 3, "prices": 4}
     assert said["block"] == {"transactions": 1, "stateRoot": ZERO, "finalized": "0"}
     assert said["mining"] == {"mined": "2"}
     assert said["subscriptions"] == {"blocks": 1, "logs": 2, "pending": 1}
+    assert said["unsubscribed"] == {"silent": True}

@@ -1,4 +1,4 @@
-"""web3.py against a live node: what people's programs do."""
+"""web3.py against a running node: what people's programs do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from web3.exceptions import (
 )
 from web3.middleware import SignAndSendRawMiddlewareBuilder
 
-from tests.node.live import ACCOUNTS, Live
+from tests.node.live import ACCOUNTS
 from tests.node.probe import CONTRACTS, declared
+from tests.node.processes import NodeProcess
 
 ETHER = 10**18
 NOBODY = Web3.to_checksum_address("0x" + "77" * 20)
@@ -39,13 +40,13 @@ TYPED: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with Live(tmp_path_factory.mktemp("node")) as node:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    with NodeProcess("node", "--dev", log=tmp_path_factory.mktemp("node") / "log") as node:
         yield node
 
 
 @pytest.fixture(scope="module")
-def w3(node: Live) -> Web3:
+def w3(node: NodeProcess) -> Web3:
     w3 = Web3(Web3.HTTPProvider(node.url))
     w3.eth.default_account = w3.eth.accounts[0]
     return w3
@@ -165,14 +166,14 @@ def test_signed_transactions_of_every_type(w3: Web3, probe: Contract) -> None:
     assert delegated.functions.value().call() == 4
 
 
-def test_a_local_key_through_middleware(node: Live) -> None:
+def test_a_local_key_through_middleware(node: NodeProcess) -> None:
     w3, account = Web3(Web3.HTTPProvider(node.url)), Account.from_key(ACCOUNTS[5].key)
     w3.middleware_onion.inject(SignAndSendRawMiddlewareBuilder.build(account), layer=0)
     txid = w3.eth.send_transaction({"from": account.address, "to": NOBODY, "value": 1})
     assert w3.eth.wait_for_transaction_receipt(txid)["type"] == 2
 
 
-def test_declared_transactions(node: Live, w3: Web3) -> None:
+def test_declared_transactions(node: NodeProcess, w3: Web3) -> None:
     receipt = w3.eth.wait_for_transaction_receipt(w3.eth.send_raw_transaction(declared(node, 6)))
     assert (receipt["type"], receipt["status"]) == (0x4D, 1)
     found = w3.eth.get_block(receipt["blockNumber"], full_transactions=True)["transactions"][0]
@@ -208,7 +209,7 @@ def test_many_calls_in_one(w3: Web3, probe: Contract) -> None:
 
 
 def test_nonce_gaps_and_replacement(tmp_path: Path) -> None:
-    with Live(tmp_path, instantly=False) as node:
+    with NodeProcess("node", "--dev", "--no-mining", log=tmp_path / "log") as node:
         w3 = Web3(Web3.HTTPProvider(node.url))
         sender = w3.eth.accounts[0]
 
@@ -236,7 +237,7 @@ def test_nonce_gaps_and_replacement(tmp_path: Path) -> None:
             send(0, 10)
 
 
-def test_subscriptions(node: Live, probe: Contract) -> None:
+def test_subscriptions(node: NodeProcess, probe: Contract) -> None:
     async def run() -> dict[str, Any]:
         async with AsyncWeb3(WebSocketProvider(node.ws_url)) as w3:
             heads = await w3.eth.subscribe("newHeads")

@@ -31,7 +31,7 @@ async function failure(promise) {
         const reverted = error instanceof BaseError ? error.walk((one) => one instanceof ContractFunctionRevertedError) : null;
         const names = [];
         for (let one = error; one; one = one.cause) names.push(one.name);
-        return { names, reason: reverted?.reason ?? null, error: reverted?.data?.errorName ?? null, args: reverted?.data?.args ?? null };
+        return { names, details: error.details ?? null, reason: reverted?.reason ?? null, error: reverted?.data?.errorName ?? null, args: reverted?.data?.args ?? null };
     }
     throw new Error("it did not fail");
 }
@@ -98,6 +98,27 @@ tell("delegation", {
     type: delegated.type, status: delegated.status, code: await reader.getCode({ address: other.address }), address: probe.address,
 });
 
+const next = await reader.getTransactionCount({ address: other.address, blockTag: "pending" });
+const paying = (gwei) => ({ to: nobody, gas: 21000n, maxFeePerGas: gwei * 10n ** 9n, maxPriorityFeePerGas: gwei * 10n ** 9n });
+const ahead = await otherWallet.sendTransaction({ nonce: next + 1, value: 1n, ...paying(10n) });
+const waits = (await reader.getTransaction({ hash: ahead })).blockNumber === null;
+let replaced = null;
+const told = reader.waitForTransactionReceipt({ hash: ahead, onReplaced: (found) => { replaced = found; } });
+await new Promise((done) => setTimeout(done, 300));
+const cheap = await failure(otherWallet.sendTransaction({ nonce: next + 1, value: 2n, ...paying(10n) }));
+const better = await otherWallet.sendTransaction({ nonce: next + 1, value: 2n, ...paying(20n) });
+await wait(await otherWallet.sendTransaction({ nonce: next, value: 1n, ...paying(10n) }));
+tell("gap and replacement", {
+    waits, cheap: cheap.details.split(":")[0], status: (await wait(better)).status, receipt: (await told).transactionHash === better,
+    reason: replaced?.reason, by: replaced?.transaction.hash === better,
+    nonces: (await reader.getTransactionCount({ address: other.address })) - next,
+});
+
+const filter = await reader.createContractEventFilter({ ...probe, eventName: "Stored" });
+await wait(await write("storeTwice", [2n]));
+const changes = [await reader.getFilterChanges({ filter }), await reader.getFilterChanges({ filter })];
+tell("filter", { changes: changes.map((logs) => logs.map((log) => log.args.note)), removed: await reader.uninstallFilter({ filter }) });
+
 const multicall = await wait(await wallet.deployContract({ abi: Multicall.abi, bytecode: Multicall.bytecode }));
 const calls = [1n, 2n, 3n].map((n) => ({
     target: probe.address, callData: encodeFunctionData({ abi: Probe.abi, functionName: "add", args: [n, n] }),
@@ -140,6 +161,11 @@ await wait(await write("storeTwice", [1n]));
 for (let i = 0; i < 100 && (heard.blocks < 1 || heard.logs < 2 || heard.pending < 1); i++) {
     await new Promise((done) => setTimeout(done, 50));
 }
-tell("subscriptions", heard);
+tell("subscriptions", { ...heard });
 stops.forEach((stop) => stop());
+await new Promise((done) => setTimeout(done, 200));
+const counted = JSON.stringify(heard);
+await wait(await write("storeTwice", [2n]));
+await socket.getBlockNumber();
+tell("unsubscribed", { silent: JSON.stringify(heard) === counted });
 process.exit(0);

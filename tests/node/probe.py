@@ -14,6 +14,7 @@ from manaflow.moves.transactions import Flag, NamedMove
 from tests.conftest import ROOT
 from tests.declared import declared_envelope
 from tests.node.live import ACCOUNTS, Live
+from tests.node.processes import NodeProcess
 
 CONTRACTS: dict[str, Any] = json.loads((ROOT / "tests/clients/contracts/contracts.json").read_text())
 SENDERS = ["0x" + account.address.hex() for account in ACCOUNTS]
@@ -70,7 +71,7 @@ class Probe:
         return receipt
 
 
-def declared(node: Live, sender: int) -> bytes:
+def declared(node: Live | NodeProcess, sender: int) -> bytes:
     """A transfer of 1 wei whose sender signs that the receiver's balance changes."""
     nonce = int(node.call("eth_getTransactionCount", SENDERS[sender], "pending"), 16)
     move = NamedMove(7, ord("b"), bytes(32), bytes.fromhex(NOBODY[2:]), bytes(32), bytes(32), bytes(32))

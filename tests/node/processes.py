@@ -77,6 +77,10 @@ class NodeProcess:
         self.call, self.batch, self.url = self.client.call, self.client.batch, self.client.url
 
     @property
+    def ws_url(self) -> str:
+        return "ws" + self.url.removeprefix("http")
+
+    @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
