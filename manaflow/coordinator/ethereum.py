@@ -7,19 +7,18 @@ rule judges.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import numpy as np
 import rlp
 import zstandard
 
 from manaflow.coordinator.hexadecimal import read_bytes, read_integer, read_word, shortened
 from manaflow.coordinator.inputs import BlockInputs
 from manaflow.errors import Failure
+from manaflow.moves import bounded
 from manaflow.moves.block import Withdrawal
 from manaflow.moves.bounded import read_at_most
 from manaflow.moves.hashing import keccak256
@@ -124,18 +123,8 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: bytes) -> Any:
-    """JSON that nests at most MAX_JSON_DEPTH deep. Raises ValueError.
-
-    `json` recurses in C as deep as sys.getrecursionlimit() lets it, and py-evm raises that beyond what the stack holds.
-    """
-    unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(unescaped.split(b'"')[::2])
-    letters = np.frombuffer(outside, np.uint8) | np.uint8(0x20)  # makes [ and ] the same as { and }
-    steps = np.subtract(letters == ord("{"), letters == ord("}"), dtype=np.int8)
-    depth = np.cumsum(steps[steps != 0], dtype=np.int32)
-    if depth.max(initial=0) > MAX_JSON_DEPTH:
-        raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
-    return json.loads(text)
+    """JSON in UTF-8 that nests at most MAX_JSON_DEPTH deep. Raises ValueError (bounded.parse_json)."""
+    return bounded.parse_json(text, MAX_JSON_DEPTH)
 
 
 def block_of(fields: Any) -> EthereumBlock:

@@ -5,20 +5,15 @@ Pure, and bounded before anything is decoded.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from manaflow.moves.bounded import json_structure, nests_at_most
 from manaflow.node.errors import INVALID_REQUEST, PARSE_ERROR, RpcError, limit_exceeded
 from manaflow.node.limits import Limits
 
-STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""JSON strings, closed or cut off. Possessive, and the closing quote optional: linear on any input."""
-NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
-ALIKE = bytes.maketrans(b"{}", b"[]")
-"""Depth does not tell brackets from braces; whether they match is the decoder's business."""
 ENCODER = msgspec.json.Encoder()
 
 
@@ -64,16 +59,10 @@ def check_structure(body: bytes, limits: Limits) -> None:
         return
     if body.count(b'"') > 4 * limits.max_values:  # a key and a value have two each; the rest is for escaped ones
         raise limit_exceeded(f"more than {limits.max_values} values in one request")
-    structure = STRINGS.sub(b"", body).translate(ALIKE, NOT_STRUCTURE)
-    commas = structure.count(b",")
-    brackets = structure.translate(None, b",")
-    if commas + len(brackets) > limits.max_values:
+    structure = json_structure(body)
+    if len(structure) > limits.max_values:
         raise limit_exceeded(f"more than {limits.max_values} values in one request")
-    for _ in range(limits.max_depth):  # each round takes the innermost pairs away
-        if not brackets:
-            return
-        brackets = brackets.replace(b"[]", b"")
-    if brackets:
+    if not nests_at_most(structure, limits.max_depth):
         raise RpcError(PARSE_ERROR, f"parse error: brackets do not match, or nest more than {limits.max_depth} deep")
 
 

@@ -1,15 +1,22 @@
-"""Bounds hold exactly, and cost no memory."""
+"""Bounds hold exactly, and cost no memory; what a stranger's JSON costs grows with its length alone."""
 
 from __future__ import annotations
 
 import io
+import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
-from manaflow.moves.bounded import CHUNK, Stream, read_at_most
+from manaflow.coordinator import ethereum
+from manaflow.moves.bounded import CHUNK, Stream, is_shallow, parse_json, read_at_most
+from manaflow.wallet import strict_json
 
 
 class Trickle(io.BytesIO):
@@ -45,3 +52,49 @@ def test_memory_follows_what_is_there(tmp_path: Path) -> None:
         assert peak(opened, 2**28) < 3 * CHUNK
     with zstandard.ZstdDecompressor().stream_reader(zstandard.compress(b"small")) as reader:
         assert peak(reader, 2**28) < 3 * CHUNK
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+texts = st.text(st.sampled_from('[]{}",\\a'), max_size=5)
+values = st.recursive(st.integers() | texts, lambda v: st.lists(v, max_size=3) | st.dictionaries(texts, v, max_size=3))
+
+
+@given(values)
+def test_depth_of_json_is_exact(value: Any) -> None:
+    text = json.dumps(value).encode()
+    assert is_shallow(text, 3) == (depth_of(value) <= 3)
+    if depth_of(value) <= 3:
+        assert parse_json(text, 3) == value
+
+
+CALLERS: dict[str, tuple[Callable[[bytes], Any], int]] = {
+    "wallet": (strict_json.parse, strict_json.MAX_DEPTH),
+    "coordinator": (ethereum.parse_json, ethereum.MAX_JSON_DEPTH),
+}
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_reader_bounds_depth_and_insists_on_utf_8(caller: str) -> None:
+    """node.messages, which decodes with msgspec, has its own tests of the same."""
+    read, depth = CALLERS[caller]
+    assert read(b"[" * depth + b"]" * depth)
+    for bad in (
+        b"[" * (depth + 1) + b"]" * (depth + 1), b'{"a":1}'.decode().encode("utf-16"), b"\xef\xbb\xbf{}", b'"\xff"',
+        '{"a":1}'.encode("utf-32"), b"[" * 500_000, b"[}" * (depth + 1),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"."):
+            read(bad)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("unit", [b'\\"', b'"', b"\\", b'"\\', b"[", b"[]", b'["]', b'{"a":', b"[" * 20 + b"]" * 20])
+def test_the_time_of_json_is_linear(caller: str, unit: bytes) -> None:
+    """Four million bytes in a moment; with anything quadratic this would take hours."""
+    read, depth = CALLERS[caller]
+    with pytest.raises(ValueError, match=r"."):
+        read(b"[" * (depth + 1) + b'"' + unit * (4_000_000 // len(unit)))
