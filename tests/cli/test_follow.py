@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -29,10 +29,11 @@ Command = Callable[..., Ran]
 
 
 @contextmanager
-def following(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """The command as a process; killed at the end."""
+def following(*arguments: object, to: int | IO[str] = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process; killed at the end. to: what it says; who reads no pipe stops it when that is full."""
     command = [sys.executable, "-m", "manaflow.cli", "follow", *map(str, arguments), "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    errors = to if to == subprocess.PIPE else subprocess.STDOUT
+    with subprocess.Popen(command, cwd=ROOT, stdout=to, stderr=errors, text=True) as child:
         try:
             yield child
         finally:
@@ -151,10 +152,13 @@ def test_a_follower_is_killed_at_any_moment(tmp_path: Path) -> None:
     seed = random.randrange(1 << 30)
     moments = random.Random(seed)
     state = tmp_path / "follower"
-    with NodeProcess("node", "--dev", "--no-mining", log=tmp_path / "node.log") as node:
+    with (
+        NodeProcess("node", "--dev", "--no-mining", log=tmp_path / "node.log") as node,
+        (tmp_path / "follower.log").open("w") as log,
+    ):
         nonce = 0
         for _ in range(6 if is_nightly() else 2):
-            with following(node.url, "--state", state) as child:
+            with following(node.url, "--state", state, to=log) as child:
                 end = time.monotonic() + 3 + 3 * moments.random()
                 while time.monotonic() < end:
                     node.call("eth_sendRawTransaction", hexed(transfer(0, nonce)))
@@ -162,8 +166,8 @@ def test_a_follower_is_killed_at_any_moment(tmp_path: Path) -> None:
                     nonce += 1
                 child.kill()
         head = node.call("mana_head")
-        with following(node.url, "--state", state, "--once") as child:
-            assert child.wait(60) == 0, seed
+        with following(node.url, "--state", state, "--once", to=log) as child:
+            assert child.wait(60) == 0, (seed, (tmp_path / "follower.log").read_text()[-1000:])
     with Validator.open(state) as validator:
         assert hexed(validator.head[1]) == head["hash"], seed
         assert validator.check().blocks == nonce + 1, seed
@@ -195,7 +199,8 @@ def test_sources_read_hostile_answers_as_faults(tmp_path: Path) -> None:
         FolderSource(tmp_path).head()
     assert isinstance(source_of(str(tmp_path)), FolderSource)
     with NodeSource("http://127.0.0.1:1") as source:
-        for answer in (None, [], {"number": "0x1"}, {"number": "1", "hash": "0x"}, {"number": "0x1", "hash": "0x11"}):
+        answers: list[Any] = [None, [], {"number": "0x1"}, {"number": "1", "hash": "0x"}]
+        for answer in [*answers, {"number": "0x1", "hash": "0x11"}]:
             with pytest.raises(SourceFault, match="none"):
                 source._head_in(answer)
         with pytest.raises(SourceFault, match="none"):
