@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 from websockets.exceptions import InvalidState
 
 from manaflow.node.limits import Clock, Limits, TokenBucket
@@ -114,21 +114,35 @@ class Phase(enum.Enum):
     BODY = 2
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection. The app finds it in `scope["state"]["connection"]`."""
+class Gated(ABC):
+    """What every connection has; stands before uvicorn's protocol among the bases, and hands its settings on.
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+    The app finds the connection in `scope["state"]["connection"]`.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    """Set by uvicorn's protocol."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings["app_state"] = {**settings["app_state"], "connection": self}
+        super().__init__(**settings)
+        config = settings["config"]
         assert isinstance(config, ServerConfig)
         self.gate, self.limits = config.gate, config.gate.limits
         self.bucket = TokenBucket(self.limits.rate, self.gate.clock)
-        self._reading, self._writing = Deadline(self.loop, self.cut), Deadline(self.loop, self.cut)
+        self._writing = Deadline(self.loop, self.cut)
+
+    @abstractmethod
+    def cut(self, why: str) -> None:
+        """End it at once, whatever waits to be sent."""
+
+
+class HttpProtocol(Gated, HttpToolsProtocol):
+    """One HTTP connection."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._reading = Deadline(self.loop, self.cut)
         self._phase, self._timed = Phase.HEADERS, Phase.IDLE
         self._wire_bytes = 0
         self._is_over = False  # refused, upgraded or lost: nothing more is read here
@@ -250,21 +264,11 @@ class HttpProtocol(HttpToolsProtocol):
             super().resume_writing()
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. The app finds it in `scope["state"]["connection"]`."""
+class SocketProtocol(Gated, WebSocketsSansIOProtocol):
+    """One WebSocket."""
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
-        assert isinstance(config, ServerConfig)
-        self.gate, self.limits = config.gate, config.gate.limits
-        self.bucket = TokenBucket(self.limits.rate, self.gate.clock)
-        self._writing = Deadline(self.loop, self.cut)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self._is_cut = False
         self.close_timeout = self.limits.close_timeout
         self.on_shutdown: Callable[[], None] | None = None
