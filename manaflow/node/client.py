@@ -13,12 +13,19 @@ import msgspec
 import websockets
 
 from manaflow.errors import Failure
+from manaflow.node.errors import RpcError
+from manaflow.node.limits import Limits
+from manaflow.node.messages import check_structure
 
 TIMEOUT: Final = 30.0
-"""Seconds for one call."""
+"""Seconds for one call whose answer is small, and the longest silence."""
+BYTES_A_SECOND: Final = 1 << 17
+"""How fast an answer must come at least: each byte of it gives its call so much more time."""
 MAX_ANSWER_BYTES: Final = 1 << 27
 """Twice a block's file, as hex, and more."""
 MAX_NOTIFICATION_BYTES: Final = 1 << 20
+STRUCTURE: Final = Limits(max_values=1 << 20)
+"""Of an answer: what is large in one is a string. A JSON value takes thirty times its two bytes in memory."""
 _DECODER: Final = msgspec.json.Decoder()
 
 
@@ -39,7 +46,7 @@ class RpcClient:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         """url: http:// or https://."""
-        self.url = url
+        self.url, self._timeout = url, timeout
         self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False)
 
     async def __aenter__(self) -> RpcClient:
@@ -62,19 +69,31 @@ class RpcClient:
         return answer["result"]
 
     async def _post(self, body: bytes) -> Any:
-        headers = {"content-type": "application/json"}
-        async with self._client.stream("POST", self.url, content=body, headers=headers) as response:
-            data = bytearray()
-            async for part in response.aiter_raw():
-                data += part
-                if len(data) > MAX_ANSWER_BYTES:
-                    raise LinkDown(f"{self.url}: an answer of more than {MAX_ANSWER_BYTES} bytes")
-        if response.status_code != 200:
-            raise LinkDown(f"{self.url}: HTTP {response.status_code}: {bytes(data[:100])!r}")
+        status, data = await self._read(body)
+        if status != 200:
+            raise LinkDown(f"{self.url}: HTTP {status}: {data[:100]!r}")
         try:
-            return _DECODER.decode(bytes(data))
-        except (msgspec.DecodeError, RecursionError) as error:
+            check_structure(data, STRUCTURE)
+            return _DECODER.decode(data)
+        except (RpcError, msgspec.DecodeError, RecursionError) as error:
             raise LinkDown(f"{self.url}: an answer that is no JSON") from error
+
+    async def _read(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer; the whole of it in time, however slowly it drips."""
+        headers = {"content-type": "application/json"}
+        data = bytearray()
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._timeout) as timeout:
+                async with self._client.stream("POST", self.url, content=body, headers=headers) as response:
+                    async for part in response.aiter_raw():
+                        data += part
+                        if len(data) > MAX_ANSWER_BYTES:
+                            raise LinkDown(f"{self.url}: an answer of more than {MAX_ANSWER_BYTES} bytes")
+                        timeout.reschedule(started + self._timeout + len(data) / BYTES_A_SECOND)
+        except TimeoutError as error:
+            raise LinkDown(f"{self.url}: an answer that does not end: {len(data)} bytes so far") from error
+        return response.status_code, bytes(data)
 
     def _refusal(self, error: Any) -> Failure:
         if not isinstance(error, dict) or not isinstance(error.get("code"), int):
