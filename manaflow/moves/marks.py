@@ -44,8 +44,28 @@ Location = tuple[int, bytes, bytes]
 """(mark, addr:20, slot:32)."""
 
 
+class AnyMove:
+    """What a move is by its fields, however it names its cell."""
+
+    __slots__ = ()
+    mask: int
+    mark: int
+    addr: bytes
+    slot: bytes
+
+    @property
+    def is_reference(self) -> bool:
+        """True if the REFERENCE bit says that the cell stays live."""
+        return bool(self.mask & Mask.REFERENCE)
+
+    @property
+    def location(self) -> Location:
+        """(mark, addr, slot)."""
+        return self.mark, self.addr, self.slot
+
+
 @dataclass(frozen=True, slots=True)
-class Move:
+class Move(AnyMove):
     """One move of a sealed transaction, as people, rules and tests see it. Blocks hold columns instead (columns.py)."""
 
     mask: int
@@ -62,16 +82,6 @@ class Move:
     """32 bytes, big-endian: the cell's value before."""
     next: bytes
     """32 bytes, big-endian: the location's value afterwards."""
-
-    @property
-    def is_reference(self) -> bool:
-        """True if the REFERENCE bit says that the cell stays live."""
-        return bool(self.mask & Mask.REFERENCE)
-
-    @property
-    def location(self) -> Location:
-        """(mark, addr, slot)."""
-        return self.mark, self.addr, self.slot
 
     def encode(self) -> bytes:
         """126 bytes, mask | mark | number:8 | addr | slot | prev | next; their RFC 6962 leaf hash is the move hash."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Final
 
-from manaflow.moves.marks import Location, Mask
+from manaflow.moves.marks import AnyMove, Mask
 
 GAS_PER_BLOB: Final = 2**17
 """EIP-4844."""
@@ -84,7 +84,7 @@ class Flag(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
-class NamedMove:
+class NamedMove(AnyMove):
     """A move outside a sealed block: its cell is named by its maker's txid (SPEC 2). Compares as (mask, mark, ...).
 
     In what a signer signs (S2) masked fields are zero.
@@ -104,16 +104,6 @@ class NamedMove:
     """32 bytes."""
     next: bytes
     """32 bytes."""
-
-    @property
-    def is_reference(self) -> bool:
-        """True if the cell stays live."""
-        return bool(self.mask & Mask.REFERENCE)
-
-    @property
-    def location(self) -> Location:
-        """(mark, addr, slot)."""
-        return self.mark, self.addr, self.slot
 
     @property
     def sort_key(self) -> tuple[int, int, bytes, bytes, bytes, bytes, bytes]:
