@@ -10,7 +10,7 @@ from manaflow.moves.block import Withdrawal
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32, Mark, Move
-from manaflow.moves.trees import leaf_hash, root, root_from_path
+from manaflow.moves.trees import root
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.moves import value_of
 
@@ -115,9 +115,3 @@ def is_header_source(asked: int, config: ChainConfig) -> bool:
 def ancestor_leaf(number: int, block_hash: bytes) -> bytes:
     """The leaf of the config's tree of ancestors: number:8 | hash:32."""
     return number.to_bytes(8, "big") + block_hash
-
-
-def is_ancestor(config: ChainConfig, number: int, block_hash: bytes, position: int, path: Sequence[bytes]) -> bool:
-    """True if the path shows (number, hash) at `position` among the config's ancestors."""
-    hashed = leaf_hash(ancestor_leaf(number, block_hash))
-    return root_from_path(hashed, position, config.ancestors, path) == config.ancestors_root

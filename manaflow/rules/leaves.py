@@ -81,11 +81,6 @@ def check_b3_node(size: int, preimage: bytes) -> None:
     _equal("node of a tree by its count", kinds[(b"", b"\0", b"\1")[min(size, 2)]], shown)
 
 
-def check_b3_moves(leaf: Leaf, moves: int) -> None:
-    """B3: a transaction's tree has as many moves as its leaf counts."""
-    _equal("number of moves", leaf.consumes + leaf.references, moves)
-
-
 def check_b3_body(counted: int, moves: int) -> None:
     """B3: a body has as many moves as its leaves count together."""
     _equal("number of moves", counted, moves)

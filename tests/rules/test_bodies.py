@@ -15,7 +15,6 @@ from manaflow.rules.bodies import (
     check_b5,
     check_codes,
     check_withdrawals_root,
-    is_ancestor,
     is_header_source,
 )
 from tests.rules.build import CONFIG, A, consume, header_pair, reference, refused, word
@@ -113,10 +112,4 @@ def test_invalid_b5_hash() -> None:
 def test_b5_sources() -> None:
     assert is_header_source(99, CONFIG)
     assert not is_header_source(98, CONFIG)
-    known = [(n, word(n)) for n in range(90, 99)]
-    leaves = [ancestor_leaf(n, h) for n, h in known]
-    config = replace(CONFIG, ancestors_root=trees.root(leaves), ancestors=len(leaves))
-    path = trees.path([trees.leaf_hash(leaf) for leaf in leaves], 3)
-    assert is_ancestor(config, 93, word(93), 3, path)
-    assert not is_ancestor(config, 93, word(94), 3, path)
-    assert not is_ancestor(config, 94, word(94), 3, path)
+    assert ancestor_leaf(258, word(93)) == bytes(6) + b"\1\2" + word(93)

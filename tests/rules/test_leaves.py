@@ -14,7 +14,6 @@ from manaflow.rules.leaves import (
     check_b3_empty,
     check_b3_first,
     check_b3_last,
-    check_b3_moves,
     check_b3_pair,
     check_b3_size,
     compute_fees_added,
@@ -29,7 +28,6 @@ def test_b3() -> None:
     check_b3_first(HEADER, leaf())
     check_b3_last(HEADER, LAST, 10, 131_072)
     check_b3_counts(HEADER, 2, 1)
-    check_b3_moves(leaf(), 3)
     check_b3_empty(replace(HEADER, cells=0, gas_used=0, fees=0, blob_gas_used=0))
 
 
@@ -71,7 +69,6 @@ def test_invalid_b3_cells_and_counts() -> None:
     refused(Rule.B3, check_b3_cells, replace(HEADER, cells=8), LAST, what="cells")
     refused(Rule.B3, check_b3_counts, HEADER, 3, 1, what="leaves")
     refused(Rule.B3, check_b3_counts, HEADER, 2, 0, what="codes")
-    refused(Rule.B3, check_b3_moves, leaf(), 4, what="moves")
 
 
 @pytest.mark.parametrize("name", ["cells", "gas_used", "fees", "blob_gas_used"])
