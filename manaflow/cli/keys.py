@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from coincurve import PrivateKey
 
 from manaflow.cli.files import read_bounded, read_key
 from manaflow.cli.options import Json
-from manaflow.cli.output import show
-from manaflow.coordinator.ethereum import parse_json
+from manaflow.cli.output import naming, show
 from manaflow.errors import Failure
 from manaflow.moves.view import hexed
 
 if TYPE_CHECKING:
     from manaflow.rules.config import ChainConfig
 
-KEYSTORE_VERSION: Final = 3
 MAX_KEYSTORE_BYTES: Final = 16 * 1024
 MAX_PASSWORD_BYTES: Final = 4096
 PASSWORD_VARIABLE: Final = "MANAFLOW_PASSWORD"
@@ -39,11 +36,13 @@ def new_key(
     """Generate a producer's key, encrypt it with a password, and show the address that a genesis names."""
     from eth_account import Account
 
+    from manaflow.wallet.keys import write_keystore
+
     if out.exists():
         raise typer.BadParameter(f"{out} exists already; a key is never overwritten")
     secret = PrivateKey().secret
     kept = Account.encrypt(secret, password(password_file, confirm=True))
-    _write_secret(out, json.dumps(kept).encode())
+    write_keystore(out, kept)
     address = _address_of(secret)
     found = {"file": str(out), "address": address}
     show(as_json, found, [f"{out}  the key of {hexed(address)}", f"manaflow genesis ... --producer {hexed(address)}"])
@@ -79,22 +78,15 @@ def is_keystore(data: bytes) -> bool:
 
 
 def decrypt(path: Path, data: bytes, secret_word: str) -> bytes:
-    """The key of a keystore, 32 bytes. Raises Failure for another version, damage, or a wrong password."""
-    from eth_account import Account
+    """The key of a keystore, 32 bytes. Raises Failure: as wallet.keys.decrypt, which bounds what it may cost."""
+    from manaflow.wallet import keys, strict_json
 
     try:
-        kept: Any = parse_json(data)
-        version = kept["version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise Failure(f"{path} is no keystore: it has no version") from error
-    if version != KEYSTORE_VERSION:
-        raise Failure(f"{path} is a keystore of version {version}; this program reads version {KEYSTORE_VERSION}")
-    try:
-        return bytes(Account.decrypt(kept, secret_word))
-    except ValueError as error:  # of a wrong password the checksum says no more than that
-        raise Failure(f"{path} cannot be decrypted: a wrong password, or a damaged file ({error})") from None
-    except (KeyError, TypeError, NotImplementedError) as error:
-        raise Failure(f"{path} is a damaged keystore ({type(error).__name__}: {error})") from None
+        kept = strict_json.parse(data)
+    except ValueError:
+        raise Failure(f"{path} is no keystore: it is no JSON in UTF-8, or nests too deeply") from None
+    with naming(path):
+        return bytes(keys.decrypt(kept, keys.Secret(secret_word)).key)
 
 
 def password(file: Path | None, *, confirm: bool = False) -> str:
@@ -109,16 +101,6 @@ def password(file: Path | None, *, confirm: bool = False) -> str:
     if not given:
         raise typer.BadParameter("an empty password protects nothing")
     return given
-
-
-def _write_secret(path: Path, data: bytes) -> None:
-    """A new file that only its owner reads, on disk before its address is shown."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _address_of(secret: bytes) -> bytes:

@@ -30,7 +30,14 @@ MAX_INDEX: Final = 2**31 - 1
 """Of an unhardened child (BIP-32)."""
 MAX_SCRYPT_MEMORY: Final = 1 << 28
 """Bytes that a keystore file may make its reader use: 128 x n x r."""
+MAX_SCRYPT_WORK: Final = 1 << 23
+"""n x r x p: four times what a keystore usually asks for, some seconds."""
+MAX_SCRYPT_BLOCKS: Final = 64
+"""r: what a library hashes before and after the memory is filled grows with it."""
 MAX_PBKDF2_ROUNDS: Final = 10_000_000
+KEYSTORE_VERSION: Final = 3
+_COSTS: Final = {"scrypt": ("n", "r", "p"), "pbkdf2": ("c",)}
+_DAMAGED: Final = "the file is no keystore, or a damaged keystore"
 _Account: Final = eth_account.Account()
 _Account.enable_unaudited_hdwallet_features()
 
@@ -102,34 +109,79 @@ def encrypt(account: LocalAccount, password: Secret, *, iterations: int | None =
     return stored
 
 
-def decrypt(stored: dict[str, Any], password: Secret) -> LocalAccount:
+def decrypt(stored: object, password: Secret) -> LocalAccount:
     """The account of a keystore. Raises Failure: wrong password, damaged, or dearer to open than a wallet will pay."""
-    _check_cost(stored)
+    checked = _checked(stored)
     try:
-        return _local(_Account.from_key(_Account.decrypt(stored, password.value)))
+        account = _local(_Account.from_key(_Account.decrypt(checked, password.value)))
     except ValueError:
         raise Failure("the keystore does not open: the password is wrong, or the file is damaged") from None
-    except (KeyError, TypeError, AttributeError):
-        raise Failure("the file is no keystore of version 3") from None
+    _check_address(checked["address"], account)
+    return account
 
 
-def _check_cost(stored: dict[str, Any]) -> None:
-    """A hostile file may not take the machine's memory or an hour."""
+def _checked(stored: object) -> dict[str, Any]:
+    """What decrypting reads of a keystore, and nothing else, judged before it is used.
+
+    Nothing else, because the library takes "N" for "n": it would use what nobody has judged.
+    """
+    if not isinstance(stored, dict):
+        raise Failure(_DAMAGED)
+    version = stored.get("version")
+    if isinstance(version, int) and version != KEYSTORE_VERSION:
+        raise Failure(
+            f"this is a keystore of version {str(version)[:20]}; this program reads version {KEYSTORE_VERSION}"
+        )
     try:
-        crypto = {key.lower(): value for key, value in stored.items()}["crypto"]
-        kind, parameters, version = crypto["kdf"], crypto["kdfparams"], stored["version"]
-        length = int(parameters["dklen"])
-        if kind == "scrypt":
-            cost, blocks, lanes = (int(parameters[name]) for name in ("n", "r", "p"))
-            is_dear = 128 * cost * blocks > MAX_SCRYPT_MEMORY or not 0 < lanes <= 16
-        else:
-            is_dear = int(parameters["c"]) > MAX_PBKDF2_ROUNDS
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Failure("the file is no keystore of version 3") from None
-    if version != 3:
-        raise Failure("the file is no keystore of version 3")
-    if is_dear or not 0 < length <= 64:
+        crypto = stored["crypto"] if "crypto" in stored else stored["Crypto"]
+        if (version, crypto["cipher"]) != (KEYSTORE_VERSION, "aes-128-ctr"):
+            raise ValueError("no version, or another cipher")
+        texts = {name: _digits(crypto[name]) for name in ("ciphertext", "mac")}
+        iv, kind = _digits(crypto["cipherparams"]["iv"]), crypto["kdf"]
+        parameters = _parameters(kind, crypto["kdfparams"])
+    except (KeyError, TypeError, ValueError):
+        raise Failure(_DAMAGED) from None
+    inner = {"cipher": "aes-128-ctr", "cipherparams": {"iv": iv}, "kdf": kind, "kdfparams": parameters, **texts}
+    return {"version": KEYSTORE_VERSION, "crypto": inner, "address": stored.get("address")}
+
+
+def _parameters(kind: Any, given: Any) -> dict[str, Any]:
+    """Of the key derivation: a hostile file may not take the machine's memory or an hour."""
+    costs = {name: _count(given[name]) for name in _COSTS[kind]}
+    length = _count(given["dklen"])
+    if kind == "scrypt":
+        n, r, p = costs.values()
+        is_dear = 128 * n * r > MAX_SCRYPT_MEMORY or n * r * p > MAX_SCRYPT_WORK or r > MAX_SCRYPT_BLOCKS
+        others = {}
+    else:
+        is_dear = costs["c"] > MAX_PBKDF2_ROUNDS
+        others = {"prf": given["prf"]}
+        if others["prf"] != "hmac-sha256":
+            raise ValueError("prf")
+    if is_dear or length > 64:
         raise Failure("the keystore's parameters ask for more memory or time than any honest one does")
+    if length < 32:  # bytes 16 to 32 are what checks the password
+        raise ValueError("dklen")
+    return {**costs, **others, "dklen": length, "salt": _digits(given["salt"])}
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("no positive integer")
+    return value
+
+
+def _digits(value: Any) -> str:
+    """Hex digits, two for each byte."""
+    if not isinstance(value, str):
+        raise TypeError("no string")
+    return bytes.fromhex(value.removeprefix("0x")).hex()
+
+
+def _check_address(stated: Any, account: LocalAccount) -> None:
+    """No checksum covers the initialization vector: with another one comes another key."""
+    if isinstance(stated, str) and stated and stated.lower().removeprefix("0x") != address_of(account).hex():
+        raise Failure("the keystore is damaged: its key is not the one of the address that it names")
 
 
 def write_keystore(path: Path, stored: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ def test_a_key_is_never_overwritten(key: Path, manaflow: Command) -> None:
 
 def test_a_password_comes_from_a_file_before_the_environment(key: Path, tmp_path: Path, manaflow: Command) -> None:
     (tmp_path / "wrong").write_text("another\n")
-    assert "wrong password" in refused(manaflow("keys", "show", key, "--password-file", tmp_path / "wrong"), 3)
+    assert "password is wrong" in refused(manaflow("keys", "show", key, "--password-file", tmp_path / "wrong"), 3)
     (tmp_path / "right").write_text("correct horse\n")
     assert manaflow("keys", "show", key, "--password-file", tmp_path / "right").code == 0
     (tmp_path / "empty").write_text("")
@@ -56,8 +56,22 @@ def test_a_newer_keystore_and_a_damaged_one_are_refused(key: Path, manaflow: Com
     assert "version 4; this program reads version 3" in refused(manaflow("keys", "show", key), 3)
     key.write_text(json.dumps({"version": 3, "pad": "x" * 100}))
     assert "damaged keystore" in refused(manaflow("keys", "show", key), 3)
-    key.write_text("[]")
-    assert "no version" in refused(manaflow("keys", "show", key), 3)
+    for text in ("[]", "", "{", "[" * 16_000):
+        key.write_text(text)
+        told = refused(manaflow("keys", "show", key), 3)
+        assert "no keystore" in told
+        assert str(key) in told
+
+
+@pytest.mark.parametrize("dear", [{"n": 2**40}, {"n": 2, "r": 2**28}, {"p": 2**20}, {"dklen": 2**40}])
+def test_a_hostile_keystore_takes_no_memory_and_no_time(key: Path, manaflow: Command, dear: dict[str, int]) -> None:
+    """The producer's operator opens it with the same care as a wallet's owner."""
+    kept = json.loads(key.read_text())
+    kept["crypto"]["kdfparams"] |= dear
+    key.write_text(json.dumps(kept))
+    assert "more memory or time" in refused(manaflow("keys", "show", key), 3)
+    with pytest.raises(Failure, match="more memory or time"):
+        read_key(key)
 
 
 def test_a_key_of_no_producer_is_refused(key: Path) -> None:
@@ -71,5 +85,5 @@ def test_a_bare_key_that_begins_with_a_brace_is_one(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(bare)
     assert not is_keystore(bare)
     assert read_key(tmp_path / "key") == bare
-    with pytest.raises(Failure, match="no version"):
+    with pytest.raises(Failure, match="no keystore"):
         decrypt(tmp_path / "key", bare, "x")

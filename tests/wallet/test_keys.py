@@ -111,10 +111,74 @@ def dear(**parameters: Any) -> dict[str, Any]:
     return stored
 
 
-@pytest.mark.parametrize("parameters", [{"n": 2**26}, {"r": 2**30}, {"p": 2**20}, {"dklen": 2**40}, {"p": 0}])
+@pytest.mark.parametrize(
+    "parameters",
+    [{"n": 2**26}, {"r": 2**30}, {"p": 2**20}, {"dklen": 2**40}, {"r": 65}, {"n": 2**20, "r": 1, "p": 9}],
+)
 def test_a_keystore_cannot_take_the_machine(parameters: dict[str, int]) -> None:
     with pytest.raises(Failure, match="more memory or time"):
         keys.decrypt(dear(**parameters), Secret("pass"))
+
+
+def spelled_otherwise(stored: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the library would read instead of what is judged: it takes no notice of capitals."""
+    crypto, dearer = stored["crypto"], stored["crypto"]["kdfparams"] | {"n": 2**21}
+    v4 = {"kdf": {"function": "scrypt", "params": dearer}}
+    return [
+        stored | {"crypto": crypto | {"kdfparams": crypto["kdfparams"] | {"N": 2**21}}},
+        stored | {"crypto": crypto | {"KDFParams": dearer}},
+        stored | {"CRYPTO": crypto | {"kdfparams": dearer}},
+        stored | {"Version": 4, "CRYPTO": v4},
+    ]
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_what_is_judged_of_a_keystore_is_what_is_used(case: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second spelling of a parameter asked for two gigabytes behind the back of the bound."""
+    stored = spelled_otherwise(dear())[case]
+    given: list[dict[str, Any]] = []
+    plain = keys._Account.decrypt
+    monkeypatch.setattr(keys._Account, "decrypt", lambda one, word: (given.append(one), plain(one, word))[1])
+    assert keys.decrypt(stored, Secret("pass")).address == KEY.address
+    assert given[0]["crypto"]["kdfparams"]["n"] == LIGHT
+    assert json.dumps(given[0]).lower().count('"n"') == json.dumps(given[0]).lower().count('"version"') == 1
+
+
+def test_another_spelling_of_crypto_is_read() -> None:
+    stored = dear()
+    assert keys.decrypt({"version": 3, "Crypto": stored["crypto"]}, Secret("pass")).address == KEY.address
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"n": float("inf")}, {"n": 2.0}, {"n": "2"}, {"n": True}, {"n": -2, "r": -(2**50)}, {"p": 0}, {"salt": 5},
+     {"salt": "zz"}, {"salt": "é"}, {"dklen": 16}, {"dklen": 31}, {"n": None}],
+)  # fmt: skip
+def test_parameters_that_no_keystore_has(parameters: dict[str, Any]) -> None:
+    """dklen of 16: then nothing checks the password, and any word opens it, to another key each."""
+    with pytest.raises(Failure, match="damaged keystore"):
+        keys.decrypt(dear(**parameters), Secret("pass"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"kdf": "argon2"}, {"kdf": []}, {"cipher": "aes-128-cbc"}, {"ciphertext": []}, {"mac": None}, {"cipherparams": 1},
+     {"kdf": "pbkdf2"}, {"kdf": "pbkdf2", "kdfparams": {"c": 1, "dklen": 32, "salt": "00", "prf": "foo"}},
+     {"kdfparams": []}],
+)  # fmt: skip
+def test_fields_that_no_keystore_has(fields: dict[str, Any]) -> None:
+    stored = dear()
+    stored["crypto"] |= fields
+    with pytest.raises(Failure, match="damaged keystore"):
+        keys.decrypt(stored, Secret("pass"))
+
+
+def test_a_keystore_that_opens_to_another_key_is_damaged() -> None:
+    """Its checksum does not cover the initialization vector: ether sent by that key would be nobody's."""
+    stored = dear()
+    stored["crypto"]["cipherparams"]["iv"] = "00" * 16
+    with pytest.raises(Failure, match="not the one of the address"):
+        keys.decrypt(stored, Secret("pass"))
 
 
 def test_what_is_no_keystore(tmp_path: Path) -> None:
