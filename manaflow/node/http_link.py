@@ -43,6 +43,8 @@ PAUSE_SECONDS: Final = 0.1
 """Before a call that the other node has no room for is made again."""
 WINDOW: Final = 16
 """Blocks that are fetched together."""
+WINDOW_BYTES: Final = 1 << 26
+"""Bytes of their files, after which no more are fetched before these are judged."""
 MAX_HASHES: Final = 256
 """Of one open block."""
 BATCH: Final = 1_000
@@ -212,16 +214,19 @@ class _Session:
             await self._fetch(source, lacking)
 
     async def _fetch(self, source: FetchedSource, lacking: int | bytes) -> None:
+        fetched = 0
         if isinstance(lacking, bytes):
             answer = await self._client.call("mana_getConviction", data(lacking))
             source.convictions[lacking] = proof = None if answer is None else self._bytes(answer)
             if proof is not None:
                 source.judged[proof] = await self._judged(proof)
             return
-        last = min(lacking + WINDOW, source.head().number + 1)
-        for number in range(lacking, max(last, lacking + 1)):
+        for number in source.wanted(lacking):
             answer = await self._client.call("mana_getBlock", quantity(number))
-            source.blocks[number] = None if answer is None else self._bytes(answer)
+            source.blocks[number] = file = None if answer is None else self._bytes(answer)
+            fetched += len(file or b"")
+            if fetched > WINDOW_BYTES:
+                return
 
     async def _judged(self, proof: bytes) -> Judged:
         """Not on the chain's thread, which goes on meanwhile."""
@@ -261,6 +266,16 @@ class FetchedSource:
         """As it was when fetching began."""
         return self._head
 
+    def wanted(self, lacking: int) -> list[int]:
+        """Numbers of the blocks to fetch when this one is lacking, which comes first."""
+        ahead = range(lacking + 1, min(lacking + WINDOW, self._head.number + 1))
+        return [lacking, *(number for number in ahead if number not in self.blocks)]
+
+    def forget_below(self, number: int) -> None:
+        """These blocks are imported."""
+        for known in [known for known in self.blocks if known < number]:
+            del self.blocks[known]
+
     def block(self, number: int) -> bytes | None:
         """Raises Lacking."""
         if number not in self.blocks:
@@ -294,8 +309,8 @@ def follow_fetched(chain: OwnedChain, source: FetchedSource) -> int | bytes | No
     try:
         events = chain.change(run)
     except Lacking as lacking:
-        for number in [number for number in source.blocks if number < chain.head[0].number]:
-            del source.blocks[number]
+        if lacking.what == chain.head[0].number + 1:  # else a fork is looked for, for which none may go
+            source.forget_below(chain.head[0].number)
         return lacking.what
     for event in events:
         if isinstance(event, Refused):

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,16 +16,19 @@ import pytest
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.moves.hashing import keccak256
+from manaflow.moves.wire import encode_block
 from manaflow.node import http_link
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.client import CallRefused, LinkDown, RpcClient
 from manaflow.node.development import ETHER, development_genesis
 from manaflow.node.errors import limit_exceeded
-from manaflow.node.http_link import HttpLink, head_of, opened_of
+from manaflow.node.following import Head
+from manaflow.node.http_link import FetchedSource, HttpLink, follow_fetched, head_of, opened_of
 from manaflow.node.limits import Limits, MethodRates
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
 from manaflow.node.mana_roles import COORDINATION_CLASS
 from manaflow.node.opening import Plan, Producing, open_chain
+from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 from manaflow.node.server import RpcServer
 from manaflow.node.service import Fan, node_limits
@@ -342,5 +346,51 @@ def test_a_batch_that_the_validator_fails_at_is_sent_in_parts(tmp_path: Path) ->
             await both.admitted(9)
         assert max(sizes) == 8
         assert await both.faulty.thread.call(lambda chain: chain.broken) is None
+
+    run(test, tmp_path)
+
+
+def sealed_chain(path: Path, blocks: int) -> OwnedChain:
+    chain = open_chain(plan(path, producing=Producing(DEVELOPMENT_KEY, seconds=None)), Fan())
+    for _ in range(blocks):
+        chain.seal()
+    return chain
+
+
+def brought(follower: OwnedChain, chain: OwnedChain) -> int:
+    """Follow a chain as a session does; how many blocks were fetched."""
+    source = FetchedSource("a validator", Head(chain.head[0].number, chain.head[1]))
+    count = 0
+    while (lacking := follow_fetched(follower, source)) is not None:
+        for number in source.wanted(lacking) if isinstance(lacking, int) else []:
+            block = chain.validator.block(number)
+            source.blocks[number] = None if block is None else encode_block(block)
+            count += 1
+        if isinstance(lacking, bytes):
+            source.convictions[lacking] = None
+        assert count < 100, "it never ends"
+    return count
+
+
+def test_a_fork_deeper_than_what_is_fetched_at_once_is_found(tmp_path: Path) -> None:
+    link = mock.Mock()
+    with (
+        mock.patch.object(http_link, "WINDOW", 4),
+        closing(sealed_chain(tmp_path / "one", 10)) as one,
+        closing(sealed_chain(tmp_path / "other", 12)) as other,
+        closing(open_chain(plan(tmp_path / "follower", link=link), Fan())) as follower,
+    ):
+        assert brought(follower, one) == 10
+        assert follower.head == one.head
+        assert brought(follower, other) <= 2 * 12
+        assert follower.head == other.head
+
+
+def test_blocks_that_wait_to_be_judged_are_bounded(tmp_path: Path) -> None:
+    async def test(both: Together) -> None:
+        with mock.patch.object(http_link, "WINDOW_BYTES", 1):
+            for _ in range(5):
+                await both.faulty.thread.call(lambda chain: chain.seal())
+            await both.height(5)
 
     run(test, tmp_path)
