@@ -9,6 +9,8 @@ from typing import Any, Final, Protocol
 CHUNK: Final = 2**20
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """JSON strings, closed or cut off. Possessive, and the closing quote optional: linear on any input."""
+_FEW: Final = 1 << 16
+"""Quotes of a text that may be split at them: some fifty bytes each, for a fifth of the other way's time."""
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(b"[]{},"))
 _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 """Depth does not tell brackets from braces; whether they match is the decoder's business."""
@@ -53,7 +55,9 @@ def is_shallow(text: bytes, depth: int) -> bool:
 
 def json_structure(text: bytes) -> bytes:
     """The commas and brackets of JSON outside its strings, in their order, braces as brackets."""
-    return _STRING.sub(b"", text).translate(_ALIKE, _NOT_STRUCTURE)
+    is_plain = b"\\" not in text and text.count(b'"') <= _FEW  # then every quote begins or ends a string
+    outside = b"".join(text.split(b'"')[::2]) if is_plain else _STRING.sub(b"", text)
+    return outside.translate(_ALIKE, _NOT_STRUCTURE)
 
 
 def nests_at_most(structure: bytes, depth: int) -> bool:

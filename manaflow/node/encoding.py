@@ -45,6 +45,13 @@ class Data(bytes):
     @classmethod
     def parse(cls, value: Any) -> Self:
         """The bytes; ValueError in geth's words."""
+        if type(value) is str and value.startswith("0x"):  # as most are: then nothing else needs asking
+            try:
+                raw = bytes.fromhex(value[2:])
+            except ValueError:
+                raw = b""
+            if 2 * len(raw) + 2 == len(value) and cls.LENGTH in (None, len(raw)):
+                return cls(raw)
         digits = _digits(value)
         if len(digits) % 2:
             raise ValueError("hex string of odd length")

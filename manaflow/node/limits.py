@@ -137,6 +137,13 @@ class TokenBucket:
         self.tokens -= count
         return True
 
+    def take_of(self, count: int) -> int:
+        """Take as many of `count` tokens as are there; how many."""
+        self.has()
+        taken = min(count, int(self.tokens))
+        self.tokens -= taken
+        return taken
+
 
 class MethodRates:
     """Buckets of the expensive methods: one for all clients and one for each, the least recent of which are forgotten.
@@ -160,6 +167,12 @@ class MethodRates:
             return True
         everyone, own = self._everyone[kind], self._client(kind, client)
         return own.has() and everyone.take() and own.take()
+
+    def allow_of(self, method: str, client: str, count: int) -> int:
+        """Count `count` calls, one after another, until one is not allowed; how many are."""
+        if method not in self._class_of:
+            return count
+        return next((done for done in range(count) if not self.allow(method, client)), count)
 
     def _client(self, kind: int, client: str) -> TokenBucket:
         bucket = self._clients.pop((kind, client), None)

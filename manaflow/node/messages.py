@@ -5,48 +5,77 @@ Pure, and bounded before anything is decoded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from manaflow.moves.bounded import json_structure, nests_at_most
 from manaflow.node.errors import INVALID_REQUEST, PARSE_ERROR, RpcError, limit_exceeded
 from manaflow.node.limits import Limits
 
 ENCODER = msgspec.json.Encoder()
+Id = str | int | float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A valid request."""
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"name": "method", "given": "id"}):
+    """A valid request. Bodies of requests without further members are decoded as such, and need no second look."""
 
+    jsonrpc: Literal["2.0"]
     name: str
     """The method."""
-    params: Any
+    params: Any = None
     """As decoded; None where absent."""
-    id: str | int | float | None
-    wants_answer: bool
-    """False for a notification: it had no id."""
+    given: Id | UnsetType = UNSET
+    """The id as it was given."""
+
+    @property
+    def id(self) -> Id:
+        """The id, None where absent."""
+        return None if isinstance(self.given, UnsetType) else self.given
+
+    @property
+    def wants_answer(self) -> bool:
+        """False for a notification: it had no id."""
+        return not isinstance(self.given, UnsetType)
+
+
+REQUESTS = msgspec.json.Decoder(Call | list[Call])
+
+
+class Answer(msgspec.Struct):
+    """A result on the wire."""
+
+    jsonrpc: str
+    id: Id
+    result: Any
 
 
 def read_message(body: bytes, limits: Limits) -> Any:
-    """The JSON value of a body, which has been held to its size already.
+    """What a body holds, which has been held to its size already: a Call, a list of Calls, or any other JSON value.
 
     Raises RpcError: -32700 for what is no JSON in UTF-8 or nests too deeply, -32005 for too many values or calls,
     -32600 for an empty batch.
     """
     check_structure(body, limits)
-    try:
-        message = msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
-        raise RpcError(PARSE_ERROR, f"parse error: {str(error)[:200]}") from None
+    message = _decode(body)
     if isinstance(message, list):
         if not message:
             raise RpcError(INVALID_REQUEST, "invalid request: empty batch")
         if len(message) > limits.max_batch:
             raise limit_exceeded(f"{len(message)} calls in a batch, at most {limits.max_batch}")
     return message
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return REQUESTS.decode(body)
+    except (ValueError, RecursionError):  # not requests alone, or no JSON: msgspec.DecodeError is a ValueError
+        pass
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise RpcError(PARSE_ERROR, f"parse error: {str(error)[:200]}") from None
 
 
 def check_structure(body: bytes, limits: Limits) -> None:
@@ -68,33 +97,38 @@ def check_structure(body: bytes, limits: Limits) -> None:
 
 def read_call(item: Any) -> Call:
     """One member of a message as a call. Raises Malformed, which knows the id where there is a usable one."""
+    if isinstance(item, Call):
+        return item
     if not isinstance(item, dict):
         raise Malformed(None, "a request is an object")
-    given = item.get("id")
-    if isinstance(given, bool) or not isinstance(given, str | int | float | None):
+    given = item.get("id", UNSET)
+    if isinstance(given, bool) or not isinstance(given, str | int | float | None | UnsetType):
         raise Malformed(None, "id must be a string, a number or null")
     if item.get("jsonrpc") != "2.0":
         raise Malformed(given, 'jsonrpc must be "2.0"')
     name = item.get("method")
     if not isinstance(name, str):
         raise Malformed(given, "method must be a string")
-    return Call(name, item.get("params"), given, "id" in item)
+    return Call("2.0", name, item.get("params"), given)
 
 
 class Malformed(Exception):
     """A member of a message that is no request (-32600)."""
 
-    def __init__(self, given: str | int | float | None, what: str) -> None:
-        self.id, self.what = given, what
+    def __init__(self, given: Id | UnsetType, what: str) -> None:
+        self.id: Id = None if isinstance(given, UnsetType) else given
+        self.wants_answer = not isinstance(given, UnsetType)
+        """False for an object without id."""
+        self.what = what
         super().__init__(what)
 
 
-def write_result(given: str | int | float | None, result: Any) -> bytes:
+def write_result(given: Id, result: Any) -> bytes:
     """An answer with a result. TypeError, ValueError, OverflowError, RecursionError: it is not JSON-ready."""
-    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (ENCODER.encode(given), ENCODER.encode(result))
+    return ENCODER.encode(Answer("2.0", given, result))
 
 
-def write_error(given: str | int | float | None, error: RpcError) -> bytes:
+def write_error(given: Id, error: RpcError) -> bytes:
     """An answer with an error. Raises as write_result does, for its `data`."""
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (ENCODER.encode(given), ENCODER.encode(error.as_json()))
 

@@ -3,15 +3,60 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from math import inf
+from time import time
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from manaflow.node.chain import SealedBlock
 
 SECONDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+
+
+class CallCounts(Collector):
+    """Calls by method and how long they took, exposed as a Counter and a Histogram would be: those take calls one by
+    one, and longer over it than a call of a large batch may take. One thread.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[str, _Calls] = {}
+
+    def add(self, method: str, seconds: float, count: int) -> None:
+        """So many calls, and what each took."""
+        calls = self._methods.get(method)
+        if calls is None:
+            calls = self._methods[method] = _Calls()
+        calls.count += count
+        calls.seconds += seconds * count
+        calls.within[bisect_left(SECONDS, seconds)] += count
+
+    def collect(self) -> Iterable[Metric]:
+        """See Collector."""
+        counts = CounterMetricFamily("manaflow_rpc_calls", "Calls by method", labels=["method"])
+        times = HistogramMetricFamily("manaflow_rpc_seconds", "Time of calls", labels=["method"])
+        for method, calls in self._methods.items():
+            counts.add_metric([method], calls.count, created=calls.created)
+            ends = zip(map(floatToGoString, (*SECONDS, inf)), accumulate(calls.within), strict=True)
+            times.add_metric([method], list(ends), calls.seconds)
+            times.add_sample("manaflow_rpc_seconds_created", {"method": method}, calls.created)
+        return counts, times
+
+
+class _Calls:
+    """Of one method."""
+
+    def __init__(self) -> None:
+        self.count, self.seconds, self.created = 0, 0.0, time()
+        self.within = [0] * (len(SECONDS) + 1)
+        """How many took at most SECONDS[i], and more than the one before; the last: longer than all."""
 
 
 class Metrics:
@@ -21,12 +66,9 @@ class Metrics:
         """`registry`: where other parts of the node count too."""
         self.registry = registry or CollectorRegistry()
         self._log = structlog.get_logger("manaflow.node")
-        self._calls = Counter("manaflow_rpc_calls", "Calls by method", ["method"], registry=self.registry)
+        self._calls = CallCounts()
+        self.registry.register(self._calls)
         self._errors = Counter("manaflow_rpc_errors", "Error answers", ["method", "code"], registry=self.registry)
-        self._seconds = Histogram(
-            "manaflow_rpc_seconds", "Time of calls", ["method"], buckets=SECONDS, registry=self.registry
-        )
-        self._children: dict[str, tuple[Counter, Histogram]] = {}
         self.http = Counter("manaflow_http_responses", "HTTP answers", ["status"], registry=self.registry)
         self.connections = Gauge("manaflow_connections", "Open sockets", registry=self.registry)
         self.refused = Counter("manaflow_connections_refused", "Sockets above the bound", registry=self.registry)
@@ -43,15 +85,11 @@ class Metrics:
         """See proofs.Judging."""
         self._proofs.labels(outcome).inc()
 
-    def answered(self, method: str, seconds: float, code: int | None) -> None:
+    def answered(self, method: str, seconds: float, code: int | None, count: int = 1) -> None:
         """See rpc.Observer. Codes are the node's own, so there are few of them."""
-        children = self._children.get(method)
-        if children is None:
-            children = self._children[method] = self._calls.labels(method), self._seconds.labels(method)
-        children[0].inc()
-        children[1].observe(seconds)
+        self._calls.add(method, seconds, count)
         if code is not None:
-            self._errors.labels(method, str(code)).inc()
+            self._errors.labels(method, str(code)).inc(count)
 
     def fault(self, method: str, error: BaseException) -> str:
         """See rpc.Observer: logged with its traceback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -40,6 +41,7 @@ class Signature:
                 raise TypeError(f"{method}: parameter {name} has no annotation")
             msgspec.json.Decoder(hints[name], dec_hook=from_json)  # TypeError for what msgspec cannot decode
             self.parameters.append(Parameter(hints[name], declared.default is declared.empty, declared.default))
+        self._parsers = [PARSERS.get(parameter.kind, _never) for parameter in self.parameters]
         self.required = sum(parameter.required for parameter in self.parameters)
 
     def bind(self, params: Any) -> list[Any]:
@@ -47,8 +49,13 @@ class Signature:
 
         Raises RpcError -32602, worded as geth's.
         """
-        if params is None:
-            params = []
+        if isinstance(params, list):
+            with suppress(ValueError):
+                return [parse(value) for parse, value in zip(self._parsers, params, strict=True)]
+        return self._bind_slowly([] if params is None else params)
+
+    def _bind_slowly(self, params: Any) -> list[Any]:
+        """What is not one good value of node/encoding.py's types, none of which is null, for each parameter."""
         if not isinstance(params, list):
             raise invalid_params("non-array args")
         if len(params) > len(self.parameters):
@@ -60,6 +67,11 @@ class Signature:
         if len(arguments) < self.required:
             raise invalid_params(f"missing value for required argument {len(arguments)}")
         return arguments
+
+
+def _never(_: Any) -> Any:
+    """The parser of parameters that msgspec reads."""
+    raise ValueError
 
 
 def _argument(place: int, parameter: Parameter, value: Any) -> Any:

@@ -6,6 +6,7 @@ It knows no transport; the servers bring the callers.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
@@ -32,6 +33,8 @@ CALLS_BETWEEN_PAUSES = 50
 CALLS_AS_ONE = 200
 """Of one batch, that a method answers as one (see `as_one`)."""
 TOO_LARGE = limit_exceeded("the response is too large")
+TOO_MANY = "too many calls on this connection"
+Request = Call | Malformed
 UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding a result that is not JSON-ready raises."""
 
@@ -39,8 +42,8 @@ UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 class Observer(Protocol):
     """What the dispatcher tells of its work."""
 
-    def answered(self, method: str, seconds: float, code: int | None) -> None:
-        """A call ended: `method` as registered ("unknown" for others), error code or None."""
+    def answered(self, method: str, seconds: float, code: int | None, count: int = 1) -> None:
+        """So many calls ended: `method` as registered ("unknown" for others), time of each, error code or None."""
 
     def fault(self, method: str, error: BaseException) -> str:
         """A method broke; returns the id under which it was logged, which is all that the client is told."""
@@ -60,6 +63,17 @@ class Bound:
 
 Many = Callable[[list[list[Any]], int], Awaitable[Sequence[Any]]]
 """(arguments of each call, bytes that their answers may take) -> for each call its result, or the RpcError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a call of a batch runs: together with others, as one with others of its method, or by itself."""
+
+    is_together: bool
+    many: Many | None
+
+
+BY_ITSELF = Way(is_together=False, many=None)
 
 
 def as_one(many: str) -> Callable[[AnyMethod], AnyMethod]:
@@ -124,104 +138,106 @@ class Dispatcher:
             self._observer.answered("unknown", 0.0, error.code)
             return write_error(None, error)
         if isinstance(message, list):
-            return await self._batch(message, caller, deadline)
-        answer = await self._one(message, caller, deadline)
+            return await self._batch([_read(item) for item in message], caller, deadline)
+        call = _read(message)
+        answer = await self._one(call, caller, deadline)
         if answer is not None and len(answer) > self._limits.max_response_bytes:
-            return write_error(_known_id(message), TOO_LARGE)
+            return write_error(call.id, TOO_LARGE)
         return answer
 
-    async def _batch(self, items: list[Any], caller: Caller, deadline: float) -> bytes | None:
+    async def _batch(self, calls: list[Request], caller: Caller, deadline: float) -> bytes | None:
         answers: list[bytes] = []
         room = self._limits.max_response_bytes
-        for group in self._groups(items, caller):
+        for way, group in self._groups(calls, caller):
             await asyncio.sleep(0)
-            for item, answer in zip(group, await self._group(group, caller, deadline, room), strict=True):
+            for call, answer in zip(group, await self._group(way, group, caller, deadline, room), strict=True):
                 if answer is None:
                     continue
                 room -= len(answer)
-                answers.append(answer if room > 0 else write_error(_known_id(item), TOO_LARGE))
+                answers.append(answer if room > 0 else write_error(call.id, TOO_LARGE))
         return b"[%b]" % b",".join(answers) if answers else None
 
-    def _groups(self, items: list[Any], caller: Caller) -> Iterator[list[Any]]:
+    def _groups(self, calls: list[Request], caller: Caller) -> Iterator[tuple[Way, list[Request]]]:
         """A batch in parts: calls that run together or as one, or at most CALLS_BETWEEN_PAUSES that do not."""
-        for (is_together, many), run in groupby(items, lambda item: self._way(item, caller)):
+        ways = {name: self._way(name, caller) for name in {_name(call) for call in calls}}
+        for way, run in groupby(calls, lambda call: ways[_name(call)]):
             group = list(run)
-            step = len(group) if is_together else CALLS_BETWEEN_PAUSES if many is None else CALLS_AS_ONE
-            yield from (group[at : at + step] for at in range(0, len(group), step))
+            step = len(group) if way.is_together else CALLS_BETWEEN_PAUSES if way.many is None else CALLS_AS_ONE
+            yield from ((way, group[at : at + step]) for at in range(0, len(group), step))
 
-    async def _group(self, group: list[Any], caller: Caller, deadline: float, room: int) -> list[bytes | None]:
+    async def _group(
+        self, way: Way, group: list[Request], caller: Caller, deadline: float, room: int
+    ) -> list[bytes | None]:
         """The answers of one part; no more are made than there is room for."""
-        is_together, many = self._way(group[0], caller)
-        if many is not None and room > 0:
-            return await self._as_one(group, caller, deadline, room)
-        if room > 0 and is_together:
-            return await asyncio.gather(*(self._one(item, caller, deadline) for item in group))
+        if way.many is not None and room > 0:
+            return await self._as_one(
+                way.many, [call for call in group if isinstance(call, Call)], caller, deadline, room
+            )
+        if room > 0 and way.is_together:
+            return await asyncio.gather(*(self._one(call, caller, deadline) for call in group))
         answers: list[bytes | None] = []
-        for item in group:
-            answer = await self._one(item, caller, deadline) if room > 0 else _too_large(item)
+        for call in group:
+            answer = await self._one(call, caller, deadline) if room > 0 else _too_large(call)
             room -= len(answer or b"")
             answers.append(answer)
         return answers
 
-    async def _as_one(self, group: list[Any], caller: Caller, deadline: float, room: int) -> list[bytes | None]:
+    async def _as_one(
+        self, many: Many, calls: list[Call], caller: Caller, deadline: float, room: int
+    ) -> list[bytes | None]:
         """The answers to calls of one method, which gives them at once."""
-        started, bound = perf_counter(), self._bound(group[0]["method"], caller)
-        many = None if bound is None else bound.many
-        assert bound is not None
-        assert many is not None
-        calls = [self._read(item, bound, caller) for item in group]
-        asked = [given for _, given in calls if isinstance(given, list)]
+        started, name = perf_counter(), calls[0].name
+        given = self._arguments_of_all(calls, caller)
+        asked = [arguments for arguments in given if isinstance(arguments, list)]
         try:
             results = iter(await within(deadline, lambda: many(asked, room)) if asked else ())
         except Exception as error:
-            results = repeat(self._error(group[0]["method"], error))
-        outcomes = [next(results) if isinstance(given, list) else given for _, given in calls]
-        seconds = (perf_counter() - started) / len(group)
-        return [
-            self._written(call, outcome, caller, seconds) for (call, _), outcome in zip(calls, outcomes, strict=True)
-        ]
+            results = repeat(self._error(name, error))
+        outcomes = [next(results) if isinstance(arguments, list) else arguments for arguments in given]
+        seconds = (perf_counter() - started) / len(calls)
+        answers = [self._encoded(name, call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
+        for code, count in Counter(code for _, code in answers).items():
+            self._observer.answered(name, seconds, code, count)
+        return [answer if call.wants_answer else None for call, (answer, _) in zip(calls, answers, strict=True)]
 
-    def _read(self, item: Any, bound: Bound, caller: Caller) -> tuple[Call | Malformed, list[Any] | RpcError]:
-        """A call with its arguments, or with what is wrong."""
-        try:
-            call = read_call(item)
-        except Malformed as broken:
-            return broken, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}")
-        try:
-            return call, self._arguments(call, bound, caller)
-        except RpcError as error:
-            return call, error
+    def _arguments_of_all(self, calls: list[Call], caller: Caller) -> list[list[Any] | RpcError]:
+        """Of calls of one method: for each its arguments, or why it may not run."""
+        bound, name = self._bound(calls[0].name, caller), calls[0].name
+        assert bound is not None
+        may_run = caller.bucket.take_of(len(calls))
+        given: list[list[Any] | RpcError] = [_bound_to(bound, call) for call in calls[:may_run]]
+        good = [i for i, arguments in enumerate(given) if isinstance(arguments, list)]
+        for i in good[self._rates.allow_of(name, caller.client, len(good)) :]:
+            given[i] = limit_exceeded(f"too many calls of {name}")
+        return given + [limit_exceeded(TOO_MANY)] * (len(calls) - may_run)
 
-    def _written(self, call: Call | Malformed, outcome: Any, caller: Caller, seconds: float) -> bytes | None:
+    def _written(self, call: Request, outcome: Any, caller: Caller, seconds: float) -> bytes | None:
         """The answer to a call that has its outcome: a result or an RpcError."""
-        label = "unknown"
-        if isinstance(call, Call) and self._bound(call.name, caller):
-            label = call.name
-        code: int | None = None
-        try:
-            if isinstance(outcome, RpcError):
-                code, answer = outcome.code, write_error(call.id, outcome)
-            else:
-                answer = write_result(call.id, outcome)
-        except UNREADABLE as error:
-            code, answer = INTERNAL_ERROR, write_error(call.id, self._internal(label, error))
+        label = call.name if isinstance(call, Call) and self._bound(call.name, caller) else "unknown"
+        answer, code = self._encoded(label, call, outcome)
         self._observer.answered(label, seconds, code)
         return answer if isinstance(call, Malformed) or call.wants_answer else None
 
-    def _way(self, item: Any, caller: Caller) -> tuple[bool, Many | None]:
-        """How a call of a batch runs: together with others, as one with others of its method, or by itself."""
-        name = item.get("method") if isinstance(item, dict) else None
-        bound = self._bound(name, caller) if isinstance(name, str) else None
-        return (False, None) if bound is None else (bound.is_together, bound.many)
+    def _encoded(self, label: str, call: Request, outcome: Any) -> tuple[bytes, int | None]:
+        """An answer, and the code of its error."""
+        try:
+            if isinstance(outcome, RpcError):
+                return write_error(call.id, outcome), outcome.code
+            return write_result(call.id, outcome), None
+        except UNREADABLE as error:
+            return write_error(call.id, self._internal(label, error)), INTERNAL_ERROR
+
+    def _way(self, name: str | None, caller: Caller) -> Way:
+        """How a call of a batch runs."""
+        bound = None if name is None else self._bound(name, caller)
+        return BY_ITSELF if bound is None else Way(bound.is_together, bound.many)
 
     def _bound(self, name: str, caller: Caller) -> Bound | None:
         return caller.methods.get(name) or self._methods.get(name)
 
-    async def _one(self, item: Any, caller: Caller, deadline: float) -> bytes | None:
-        try:
-            call = read_call(item)
-        except Malformed as broken:
-            return self._written(broken, RpcError(INVALID_REQUEST, f"invalid request: {broken.what}"), caller, 0.0)
+    async def _one(self, call: Request, caller: Caller, deadline: float) -> bytes | None:
+        if isinstance(call, Malformed):
+            return self._written(call, RpcError(INVALID_REQUEST, f"invalid request: {call.what}"), caller, 0.0)
         started = perf_counter()
         bound = self._bound(call.name, caller)
         outcome: Any
@@ -236,7 +252,7 @@ class Dispatcher:
     def _arguments(self, call: Call, bound: Bound | None, caller: Caller) -> list[Any]:
         """Of a call that may run. Raises RpcError."""
         if not caller.bucket.take():
-            raise limit_exceeded("too many calls on this connection")
+            raise limit_exceeded(TOO_MANY)
         if bound is None:
             raise RpcError(METHOD_NOT_FOUND, f"the method {call.name[:100]} does not exist/is not available")
         arguments = bound.signature.bind(call.params)
@@ -273,15 +289,24 @@ async def within(deadline: float, run: Callable[[], Any]) -> Any:
         raise
 
 
-def _known_id(item: Any) -> str | int | float | None:
+def _read(item: Any) -> Request:
     try:
-        return read_call(item).id
+        return read_call(item)
     except Malformed as broken:
-        return broken.id
+        return broken
 
 
-def _too_large(item: Any) -> bytes | None:
+def _name(call: Request) -> str | None:
+    return call.name if isinstance(call, Call) else None
+
+
+def _bound_to(bound: Bound, call: Call) -> list[Any] | RpcError:
+    try:
+        return bound.signature.bind(call.params)
+    except RpcError as error:
+        return error
+
+
+def _too_large(call: Request) -> bytes | None:
     """The answer to a call of a batch that has no room left: it is not run."""
-    if isinstance(item, dict) and "id" not in item:
-        return None
-    return write_error(_known_id(item), TOO_LARGE)
+    return write_error(call.id, TOO_LARGE) if call.wants_answer else None

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manaflow.coordinator import ethereum
-from manaflow.moves.bounded import CHUNK, Stream, is_shallow, parse_json, read_at_most
+from manaflow.moves.bounded import CHUNK, Stream, is_shallow, json_structure, parse_json, read_at_most
 from manaflow.wallet import strict_json
 
 
@@ -70,6 +70,22 @@ def test_depth_of_json_is_exact(value: Any) -> None:
     assert is_shallow(text, 3) == (depth_of(value) <= 3)
     if depth_of(value) <= 3:
         assert parse_json(text, 3) == value
+
+
+@given(st.lists(st.sampled_from([b'"', b"[", b"}", b",", b"ab", b" ", b"\\"]), max_size=30).map(b"".join))
+def test_structure_is_what_stands_outside_of_strings(text: bytes) -> None:
+    outside, is_inside, at = b"", False, 0
+    while at < len(text):
+        if text[at : at + 1] == b'"':
+            is_inside = not is_inside
+        elif is_inside and text[at : at + 1] == b"\\":
+            at += 1
+        elif not is_inside:
+            outside += text[at : at + 1]
+        at += 1
+    found = json_structure(text)
+    assert found == bytes(byte for byte in outside.replace(b"{", b"[").replace(b"}", b"]") if byte in b"[],")
+    assert json_structure(text + b'""' * 40_000) == found or is_inside  # by the way for many strings
 
 
 CALLERS: dict[str, tuple[Callable[[bytes], Any], int]] = {

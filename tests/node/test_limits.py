@@ -34,6 +34,15 @@ def test_what_is_refused_takes_nothing() -> None:
     assert bucket.take(3)
 
 
+def test_as_many_are_taken_as_are_there() -> None:
+    clock = Hands()
+    bucket = TokenBucket(Rate(per_second=1, burst=3.5), clock)
+    assert [bucket.take_of(2) for _ in range(3)] == [2, 1, 0]
+    clock.now += 2
+    assert bucket.take_of(5) == 2
+    assert bucket.tokens == 0.5
+
+
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     clock = Hands()
     bucket = TokenBucket(Rate(1, 1), clock)
@@ -93,3 +102,10 @@ def test_a_budget() -> None:
     budget.give(4)
     assert budget.take(4)
     assert not budget.take(1)
+
+
+def test_many_calls_of_a_method_are_allowed_until_one_is_not() -> None:
+    clock = Hands()
+    limits = rates(clock)
+    assert limits.allow_of("eth_call", "a", 1000) == 1000
+    assert [limits.allow_of("mana_submitProof", client, 2) for client in "aab"] == [2, 0, 1]

@@ -7,13 +7,22 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manaflow.node.errors import RpcError
 from manaflow.node.limits import Limits
-from manaflow.node.messages import Malformed, check_structure, read_call, read_message, write_error, write_notification
+from manaflow.node.messages import (
+    Call,
+    Malformed,
+    check_structure,
+    read_call,
+    read_message,
+    write_error,
+    write_notification,
+)
 from tests.conftest import ROOT
 
 SMALL = Limits(max_depth=4, max_values=20, max_batch=3)
@@ -141,6 +150,49 @@ def test_ids(given: Any) -> None:
 
 def test_a_call_without_id_is_a_notification() -> None:
     assert not read_call({"jsonrpc": "2.0", "method": "m"}).wants_answer
+
+
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["jsonrpc", "id", "method", "params", "more", "m\\u0065thod"]),
+        st.sampled_from(
+            ['"2.0"', '"2\\u002e0"', '"m"', "1", "-1", "1.0", "1e2", "18446744073709551616", "1e400", "null", "true",
+             "[]", '{"a":[1.5,null]}', '"\xff"', '"\\ud800"'],
+        ),
+    ),
+    max_size=5,
+)  # fmt: skip
+WELL = [("jsonrpc", '"2.0"'), ("method", '"m"')]
+
+
+@given(st.lists(MEMBERS | MEMBERS.map(lambda more: WELL + more), min_size=1, max_size=3), st.booleans())
+def test_a_request_is_read_alike_however_it_is_decoded(items: list[list[tuple[str, str]]], is_batch: bool) -> None:
+    objects = ["{" + ",".join(f'"{name}":{value}' for name, value in item) + "}" for item in items]
+    body = ("[" + ",".join(objects) + "]" if is_batch else objects[0]).encode("latin-1")
+    try:
+        plain = msgspec.json.decode(body)
+    except (ValueError, msgspec.DecodeError):
+        assert code_of(body, Limits()) == -32700
+        return
+    found = read_message(body, Limits())
+    pairs = zip(found, plain, strict=True) if is_batch else [(found, plain)]
+    for one, other in pairs:
+        assert repr(read(one)) == repr(read(other))  # with the types of numbers
+
+
+def read(item: Any) -> Any:
+    try:
+        call = read_call(item)
+    except Malformed as broken:
+        return broken.id, broken.what, broken.wants_answer
+    return call.name, call.params, call.id, call.wants_answer
+
+
+def test_requests_alone_are_decoded_as_calls() -> None:
+    good = b'{"jsonrpc":"2.0","id":1,"method":"m","params":[]}'
+    assert isinstance(read_message(good, SMALL), Call)
+    assert [type(one) for one in read_message(b"[%b,%b]" % (good, good), SMALL)] == [Call, Call]
+    assert [type(one) for one in read_message(b"[%b,1]" % good, SMALL)] == [dict, int]
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:

@@ -52,6 +52,7 @@ def test_valid(method: Method, params: Any, arguments: list[Any]) -> None:
         (none, {}, "non-array args"),
         (none, {"a": 1}, "non-array args"),
         (none, "x", "non-array args"),
+        (get, {A: 1, "latest": 2}, "non-array args"),
         (none, False, "non-array args"),
         (none, [1], "too many arguments, want at most 0"),
         (get, [], "missing value for required argument 0"),

@@ -25,8 +25,8 @@ class Notes:
         self.answers: list[tuple[str, int | None]] = []
         self.faults: list[BaseException] = []
 
-    def answered(self, method: str, seconds: float, code: int | None) -> None:
-        self.answers.append((method, code))
+    def answered(self, method: str, seconds: float, code: int | None, count: int = 1) -> None:
+        self.answers += [(method, code)] * count
 
     def fault(self, method: str, error: BaseException) -> str:
         self.faults.append(error)
@@ -252,6 +252,21 @@ def test_calls_that_are_answered_as_one_have_their_own_answers() -> None:
     assert ("unknown", -32600) in notes.answers
     assert len(notes.answers) == len(body)
     assert [type(fault) for fault in notes.faults] == [ZeroDivisionError]
+
+
+def test_calls_that_are_answered_as_one_are_held_to_the_same_rates() -> None:
+    doubling, clock = Doubling(), Hands()
+    kind = MethodClass(frozenset({"double"}), everyone=Rate(0, 9), each_client=Rate(0, 2))
+    dispatcher = Dispatcher({"double": doubling.double}, Limits(), MethodRates((kind,), clock), Notes())
+    caller = Caller("127.0.0.1", TokenBucket(Rate(0, 4), clock))
+    body = json.dumps([call("double", one, number=i) for i, one in enumerate([2, "x", 4, 6, 8, 10])]).encode()
+    answers = json.loads(asyncio.run(dispatcher.answer(body, caller)) or b"")
+    assert doubling.taken == [[2, 4]]
+    assert [answer.get("result") for answer in answers] == [4, None, 8, None, None, None]
+    messages = [answer["error"]["message"] for answer in answers if "error" in answer]
+    assert messages[1:] == [
+        f"limit exceeded: too many calls {what}" for what in ("of double", "on this connection", "on this connection")
+    ]
 
 
 async def _answered(dispatcher: Dispatcher, body: bytes) -> bytes:
