@@ -52,7 +52,7 @@ lint: install ## format, lints and types of Python and Rust, and the native stub
 	cargo clippy --manifest-path $(NATIVE) --locked --release --all-targets -- -D warnings
 	@if grep -rqs --include='*.rs' '#\[test\]' native/src native/tests; then set -x; cargo test --manifest-path $(NATIVE) --locked --release --quiet; fi
 
-bench: install ## every benchmark at a small size
+bench: install benchmarks/clients/node_modules/.lock ## every benchmark at a small size
 	@for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(BIN)/python "$$benchmark"; done
 
 fuzz: install .venv/.fuzz ## every decoder on hostile input, FUZZ_SECONDS (60) each; ends at a finding, which stays in out/fuzz
@@ -71,7 +71,7 @@ contracts: out/solc/.installed ## compile the demo's contracts anew (npm's solc)
 eels: .venv-eels/.lock ## set up Ethereum's executable specification (EELS), which `nightly` compares the engines with
 
 clean: ## remove the environment, builds, caches and out/
-	rm -rf .venv .venv-eels tests/clients/node_modules out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
+	rm -rf .venv .venv-eels tests/clients/node_modules benchmarks/clients/node_modules out build dist native/target .mypy_cache .ruff_cache .pytest_cache .hypothesis manaflow/_native*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up, done once and again when its inputs change ----
@@ -105,9 +105,9 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 	@PYTHON=$(PYTHON) VIRTUAL_ENV= tests/evm/eels/setup
 	@touch $@
 
-tests/clients/node_modules/.lock: tests/clients/package-lock.json
+tests/clients/node_modules/.lock benchmarks/clients/node_modules/.lock: %/node_modules/.lock: %/package-lock.json
 	@$(MAKE) check-node
-	cd tests/clients && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	cd $* && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 out/solc/.installed:
