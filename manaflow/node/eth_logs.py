@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from manaflow.node.parameters import Method
 
 BLOCKS_AT_ONCE: Final = 64
 """Of one query before other calls get their turn on the chain's thread."""
+BYTES_AT_ONCE: Final = 1 << 20
+"""The same in bytes of the logs that are read; a block is read whole."""
 MAX_BLOOMS: Final = 1 << 16
 """Blocks whose blooms are kept: 16 MiB."""
 
@@ -30,6 +33,28 @@ class LogLimits:
 
     blocks: int = 10_000
     logs: int = 10_000
+    """In their answer they have at most `Limits.max_response_bytes`."""
+
+
+class _Room:
+    """What is left of one answer."""
+
+    FORM_BYTES = 500
+    """Of a log's JSON, at least, beside its data."""
+
+    def __init__(self, logs: int, size: int) -> None:
+        self._logs, self._size = logs, size
+        self._logs_left, self._size_left = logs, size
+
+    def take(self, log: Form) -> Form:
+        """The log itself. Raises RpcError -32005 if there is no room for it."""
+        self._logs_left -= 1
+        self._size_left -= self.FORM_BYTES + len(log["data"])
+        if self._logs_left < 0:
+            raise limit_exceeded(f"query returned more than {self._logs} results")
+        if self._size_left < 0:
+            raise limit_exceeded(f"query returned more than {self._size} bytes of logs")
+        return log
 
 
 class LogMethods:
@@ -45,36 +70,40 @@ class LogMethods:
 
     async def get_logs(self, query: LogQuery) -> list[Any]:
         """eth_getLogs. Raises RpcError -32005 for too many blocks or logs."""
-        wanted = log_filter(query, self._limits)
+        wanted, room = log_filter(query, self._limits), _Room(self._log_limits.logs, self._limits.max_response_bytes)
         if query.block_hash is not None:
-            return await self._thread.call(_logs_of_block, query.block_hash, wanted)
-        first, last = await self._thread.call(range_of, query)
-        if last - first >= self._log_limits.blocks:
-            raise limit_exceeded(f"logs of {last - first + 1} blocks, at most {self._log_limits.blocks}")
+            return await self._thread.call(_logs_of_block, query.block_hash, wanted, room)
+        at, last = await self._thread.call(range_of, query)
+        if last - at >= self._log_limits.blocks:
+            raise limit_exceeded(f"logs of {last - at + 1} blocks, at most {self._log_limits.blocks}")
         found: list[Any] = []
-        for start in range(first, last + 1, BLOCKS_AT_ONCE):
-            found += await self._thread.call(self._scan, wanted, start, min(start + BLOCKS_AT_ONCE - 1, last))
-            if len(found) > self._log_limits.logs:
-                raise limit_exceeded(f"query returned more than {self._log_limits.logs} results")
+        while at <= last:
+            more, at = await self._thread.call(self._scan, wanted, at, last, room)
+            found += more
         return found
 
-    def _scan(self, chain: Chain, wanted: LogFilter, first: int, last: int) -> list[Any]:
-        """On the chain's thread."""
-        return [log for number in range(first, last + 1) for log in self._logs_at(chain, number, wanted)]
+    def _scan(self, chain: Chain, wanted: LogFilter, first: int, last: int, room: _Room) -> tuple[list[Any], int]:
+        """The logs of some blocks from `first` on, and the number of the next. On the chain's thread."""
+        found: list[Any] = []
+        number, left = first, BYTES_AT_ONCE
+        while number <= last and number < first + BLOCKS_AT_ONCE and left > 0:
+            reading = self._reading_at(chain, number, wanted)
+            if reading is not None:
+                left -= sum(len(receipt.logs_rlp) for receipt in reading.sealed.receipts)
+                found += map(room.take, matching(reading, wanted))
+            number += 1
+        return found, number
 
-    def _logs_at(self, chain: Chain, number: int, wanted: LogFilter) -> list[Any]:
+    def _reading_at(self, chain: Chain, number: int, wanted: LogFilter) -> Reading | None:
+        """A block that may hold what is wanted; None if it does not, or was taken back meanwhile."""
         header = chain.header(number)
-        if header is None:
-            return []  # taken back meanwhile
-        block_hash = header.hash
-        bloom = self._blooms.get(block_hash)
-        if bloom is not None and not may_hold(bloom, wanted):
-            return []
-        reading = reading_of(chain, block_hash)
-        if reading is None:
-            return []
-        self._keep(reading)
-        return matching(reading, wanted)
+        bloom = None if header is None else self._blooms.get(header.hash)
+        if header is None or (bloom is not None and not may_hold(bloom, wanted)):
+            return None
+        reading = reading_of(chain, header.hash)
+        if reading is not None:
+            self._keep(reading)
+        return reading
 
     def _keep(self, reading: Reading) -> None:
         self._blooms[reading.hash] = int.from_bytes(reading.bloom)
@@ -98,21 +127,20 @@ def may_hold(bloom: int, wanted: LogFilter) -> bool:
     """False if no log under this bloom can match."""
     places = [wanted.addresses, *wanted.topics]
     kept = BloomFilter(bloom)
-    return all(place is None or any(bytes.fromhex(one[2:]) in kept for one in place) for place in places)
+    return bloom != 0 and all(place is None or any(bytes.fromhex(one[2:]) in kept for one in place) for place in places)
 
 
-def matching(reading: Reading, wanted: LogFilter) -> list[Any]:
-    """The logs of a block that a filter asks for."""
-    if not may_hold(int.from_bytes(reading.bloom), wanted):
-        return []
-    return [form for form in reading.log_forms() if wanted.matches(form)]
+def matching(reading: Reading, wanted: LogFilter) -> Iterator[Form]:
+    """The logs of a block that a filter asks for, one after another."""
+    if may_hold(int.from_bytes(reading.bloom), wanted):
+        yield from filter(wanted.matches, reading.each_log())
 
 
-def _logs_of_block(chain: Chain, block_hash: bytes, wanted: LogFilter) -> list[Form]:
+def _logs_of_block(chain: Chain, block_hash: bytes, wanted: LogFilter, room: _Room) -> list[Form]:
     reading = reading_of(chain, block_hash)
     if reading is None:
         raise RpcError(SERVER_ERROR, "unknown block")
-    return matching(reading, wanted)
+    return list(map(room.take, matching(reading, wanted)))
 
 
 _LATEST: Final = BlockTag(name="latest")

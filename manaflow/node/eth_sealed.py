@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import accumulate
 from typing import Final
@@ -121,7 +122,11 @@ class Reading:
 
     def log_forms(self) -> list[Form]:
         """The logs of all transactions."""
-        return [form for i, logs in enumerate(self.logs) if logs for form in self._log_forms(i)]
+        return list(self.each_log())
+
+    def each_log(self) -> Iterator[Form]:
+        """The same, one after another: a block may have a hundred thousand."""
+        return (form for i, logs in enumerate(self.logs) if logs for form in self._log_forms(i))
 
     def _log_forms(self, index: int) -> list[Form]:
         first, txid = self._first_logs[index], self.txid(index)

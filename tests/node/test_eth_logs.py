@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import websockets
 
+from manaflow.node import eth_logs
 from manaflow.node.eth_logs import LogLimits
 from manaflow.node.eth_methods import EthLimits
+from manaflow.node.eth_sealed import Reading
 from tests.node.live import Live, RefusedCall
 from tests.node.probe import NOBODY, PAID, SENDERS, STORED, Probe, topic
 
@@ -81,6 +83,64 @@ def test_bounds(tmp_path: Path) -> None:
             node.call("eth_getLogs", {"fromBlock": "0x0"})
         with pytest.raises(RefusedCall, match="-32005: limit exceeded: query returned more than 2 results"):
             node.call("eth_getLogs", {"fromBlock": "0x2"})
+
+
+LOGGER = "0x5f355b80156014576020355fa0600190036002565b00"
+"""Runtime code: as many logs as the first word says, of as many zero bytes as the second."""
+
+
+class Logger:
+    """A contract that logs what it is told to."""
+
+    def __init__(self, node: Live) -> None:
+        self.node = node
+        creation = "0x6016600c60003960166000f3" + LOGGER[2:]
+        deployed = node.call("eth_sendTransaction", {"from": SENDERS[0], "data": creation})
+        self.address = node.call("eth_getTransactionReceipt", deployed)["contractAddress"]
+
+    def log(self, count: int, size: int) -> dict[str, Any]:
+        request = {"from": SENDERS[0], "to": self.address, "data": topic(count) + topic(size)[2:], "gas": "0xf42400"}
+        receipt: dict[str, Any] = self.node.call(
+            "eth_getTransactionReceipt", self.node.call("eth_sendTransaction", request)
+        )
+        assert len(receipt["logs"]) == count
+        return receipt
+
+
+def test_no_more_is_read_than_may_be_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block may have a hundred thousand logs, and a query reach over ten thousand blocks."""
+    read: list[int] = []
+    monkeypatch.setattr(eth_logs, "BYTES_AT_ONCE", 1000)
+    each_log = Reading.each_log
+
+    def noted(reading: Reading) -> Iterator[Any]:
+        read.append(reading.header.number)
+        return each_log(reading)
+
+    monkeypatch.setattr(Reading, "each_log", noted)
+    with Live(tmp_path, eth_limits=EthLimits(logs=LogLimits(logs=120))) as node:
+        logger = Logger(node)
+        receipts = [logger.log(50, 0) for _ in range(4)]
+        assert node.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x3"}) == [
+            *receipts[0]["logs"], *receipts[1]["logs"]
+        ]  # fmt: skip
+        read.clear()
+        with pytest.raises(RefusedCall, match="-32005: limit exceeded: query returned more than 120 results"):
+            node.call("eth_getLogs", {"fromBlock": "0x0"})
+        assert read == [2, 3, 4]  # blocks without any log have an empty bloom
+        many = logger.log(121, 0)
+        with pytest.raises(RefusedCall, match="-32005: limit exceeded: query returned more than 120 results"):
+            node.call("eth_getLogs", {"blockHash": many["blockHash"]})
+
+
+def test_the_bytes_of_logs_are_bounded(tmp_path: Path) -> None:
+    with Live(tmp_path) as node:
+        logger = Logger(node)
+        for _ in range(6):
+            logger.log(15, 100_000)
+        assert len(node.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "0x6"})) == 5 * 15
+        with pytest.raises(RefusedCall, match="-32005: limit exceeded: query returned more than 16777216 bytes"):
+            node.call("eth_getLogs", {"fromBlock": "0x0"})
 
 
 def test_a_known_bloom_keeps_a_block_from_being_read(tmp_path: Path) -> None:
