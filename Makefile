@@ -105,9 +105,15 @@ lock: .venv/.lock # after a change of dependencies in pyproject.toml: write requ
 	@PYTHON=$(PYTHON) VIRTUAL_ENV= tests/evm/eels/setup
 	@touch $@
 
-tests/clients/node_modules/.lock benchmarks/clients/node_modules/.lock: %/node_modules/.lock: %/package-lock.json
+tests/clients/node_modules/.lock: tests/clients/package-lock.json
 	@$(MAKE) check-node
-	cd $* && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	cd tests/clients && npm ci --loglevel=error --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+# Not `npm ci`: it refuses a lock without the binaries for other platforms, which not every registry has.
+benchmarks/clients/node_modules/.lock: benchmarks/clients/package-lock.json
+	@$(MAKE) check-node
+	cd benchmarks/clients && npm install --no-save --loglevel=error --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 out/solc/.installed:
