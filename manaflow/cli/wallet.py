@@ -301,15 +301,15 @@ def _known(node: str, txid: str) -> tuple[EthereumTransaction, bytes]:
 def _replace(
     account: LocalAccount, client: Client, choices: Choices, signing: Signing, txid: str, same: bool, as_json: bool
 ) -> None:
-    from manaflow.wallet.replace import cancel, policy_of, speed_up, what_the_old_may_do
+    from manaflow.wallet.replace import CANCELLING, cancel, policy_of, speed_up, what_the_old_may_do
     from manaflow.wallet.rpc_source import RpcSource
 
     old, sender = _known(signing.node, txid)
     if sender != _address(account):
         raise Failure(f"{txid} is a transaction of {hexed(sender)}, not of {account.address}")
     base_fee = RpcSource(client.rpc, client.config).environment.base_fee
-    wish = choices.wish((speed_up if same else cancel)(old, base_fee))
-    policy = policy_of(old) if same else choices.policy(sender)
+    wish = choices.wish(speed_up(old, base_fee, sender) if same else cancel(old, base_fee))
+    policy = policy_of(old, sender) if same else CANCELLING
     _go(account, client, wish, policy, signing, as_json, what_the_old_may_do(old, sender))
 
 
@@ -329,7 +329,7 @@ def _go(
         ending = _sent(account, client, declared, signing.wait)
         if not isinstance(ending, LostRace) or not left:
             break
-        wish = again(wish, ending, declared)
+        wish = again(wish, ending, declared, policy)
         typer.echo(f"lost to {hexed(ending.winner or b'')}: declared anew", err=True)
     fields = {"explanation": explanation.as_json(), "warning": declared.warning, "replaced": list(before)}
     _end(ending, fields, as_json)

@@ -81,6 +81,7 @@ class Choices:
             wish,
             gas_limit=self.gas if wish.gas_limit is None else wish.gas_limit,
             max_fee=wish.max_fee if self.max_fee is None else parse_amount(self.max_fee),
+            is_fee_chosen=wish.is_fee_chosen and self.max_fee is None,
             priority_fee=wish.priority_fee if self.priority_fee is None else parse_amount(self.priority_fee),
             valid_until=self.valid_until,
             may_fail=self.may_fail or wish.may_fail,

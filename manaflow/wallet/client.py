@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from manaflow.errors import Failure
 from manaflow.moves.hashing import keccak256
-from manaflow.moves.marks import Location
+from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.rules.config import ChainConfig
 from manaflow.wallet.declare import Declaration, Wish, declare
 from manaflow.wallet.intents import Policy
@@ -94,23 +94,36 @@ class Client:
         self.rpc, self.config = rpc, config
 
     def declare(self, sender: bytes, wish: Wish, policy: Policy) -> Declaration:
-        """Declare a wish on the node's state. A replacement, which names its nonce, sees sealed blocks alone.
+        """Declare a wish on the node's state. A replacement is a wish that names its nonce.
 
-        Raises what declare.declare does, Failure if earlier transactions wait or the fee may be more than one expects.
+        Raises what declare.declare does, Failure if earlier transactions wait, if the nonce to replace is used, or if
+        the fee may be more than one expects.
         """
-        is_replacement = wish.nonce is not None
+        pending = wish.nonce is None or self._is_pending(sender, wish.nonce)
         for _ in range(ATTEMPTS):
-            source = RpcSource(self.rpc, self.config, pending=not is_replacement)
+            source = RpcSource(self.rpc, self.config, pending=pending)
             snapshot = Snapshot(source)
             declared = declare(snapshot, sender, wish, policy)
             if source.is_unmoved():
                 break
         else:
             raise Failure("the node's state moves faster than it can be read")
-        if not is_replacement:
+        if wish.nonce is None:
             self._check_nonce(sender, declared.transaction.nonce)
         check_fee(declared, wish)
         return declared
+
+    def _is_pending(self, sender: bytes, nonce: int) -> bool:
+        """True if a replacement is declared on the open block; False if what it replaces may stand there already."""
+        location = (int(Mark.NONCE), sender, ZERO32)
+        if int.from_bytes(self.cell(location, pending=True).value, "big") == nonce:
+            return True
+        if int.from_bytes(self.cell(location).value, "big") > nonce:
+            raise Failure(
+                f"nonce {nonce} is used, by the transaction that was to be replaced or by another one: look which, "
+                "before you sign the same with another nonce, or it may happen twice"
+            )
+        return False
 
     def _check_nonce(self, sender: bytes, nonce: int) -> None:
         waiting = next_nonce(self.rpc, sender) - nonce
@@ -140,8 +153,12 @@ class Client:
 
     def submit(self, envelope: bytes) -> bytes:
         """Send a signed envelope; its txid, once the node has it. Raises NodeRefused."""
-        told = data(self.rpc.call("mana_submit", "0x" + envelope.hex()), "the transaction's id", 32)
         txid = keccak256(envelope)
+        try:
+            told = data(self.rpc.call("mana_submit", "0x" + envelope.hex()), "the transaction's id", 32)
+        except Failure as failure:
+            failure.add_note(f"0x{txid.hex()} is signed and was sent: whoever has it may still fill it")
+            raise
         if told != txid:
             raise Failure(f"the node names the transaction 0x{told.hex()}, it is 0x{txid.hex()}")
         return txid
@@ -201,19 +218,34 @@ def check_fee(declared: Declaration, wish: Wish) -> None:
     """Raises Failure if more may be paid than anyone would expect who named no fee."""
     transaction = declared.transaction
     most = transaction.gas_limit * transaction.max_fee
-    if wish.max_fee is None and most > MAX_UNASKED_FEE:
+    is_named = wish.max_fee is not None and not wish.is_fee_chosen
+    if not is_named and most > MAX_UNASKED_FEE:
         raise Failure(
             f"the fee may be {amount(most)}, by the base fee that the node names; if that is right, name --max-fee"
         )
 
 
-def again(wish: Wish, lost: LostRace, declared: Declaration) -> Wish:
-    """The wish to declare after a lost race: if the old one still waits, it has to be replaced."""
+def again(wish: Wish, lost: LostRace, declared: Declaration, policy: Policy) -> Wish:
+    """The wish to declare after a lost race; if the old one still waits, for fees that replace it.
+
+    With the same nonce, whatever the node says became of the old one: so that never both land. What was guarded or
+    pinned must still be as it was. Raises Failure if replacing takes more than the max fee that the signer named.
+    """
+    old = declared.transaction
+    wish = replace(wish, nonce=old.nonce, held=_held(declared, policy))
     if not lost.waits:
         return wish
-    old = declared.transaction
-    fees = bumped(old.max_priority_fee), bumped(old.max_fee)
-    return replace(wish, nonce=old.nonce, priority_fee=fees[0], max_fee=fees[1])
+    max_fee = bumped(old.max_fee)
+    if wish.max_fee is not None and not wish.is_fee_chosen:
+        raise Failure(f"the old one waits, and replacing it takes a max fee of {amount(max_fee)}: name it, if you like")
+    return replace(wish, priority_fee=bumped(old.max_priority_fee), max_fee=max_fee, is_fee_chosen=True)
+
+
+def _held(declared: Declaration, policy: Policy) -> tuple[tuple[Location, bytes], ...]:
+    """The guards and pinned cells of others, as they were. One's own balance is pinned as whatever it is."""
+    own = (int(Mark.BALANCE), declared.sender, ZERO32)
+    demanded = [move for move in declared.moves if move.mask & Mask.GUARD or move.location in policy.pinned - {own}]
+    return tuple((move.location, move.prev) for move in demanded)
 
 
 def _place_of(moves: Any, location: Location) -> int:

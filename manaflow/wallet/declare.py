@@ -18,6 +18,7 @@ from manaflow.rules.moves import named
 from manaflow.wallet.execution import depends_on_block, execute, highest_gas, least_gas, why_it_fails
 from manaflow.wallet.intents import Intent, Policy, kind_of
 from manaflow.wallet.source import Snapshot
+from manaflow.wallet.words import cell_name, shown_value
 
 GAS_MARGIN_PERCENT: Final = 25
 """On top of the gas that the call needs now, where the state that it will run on is not fixed."""
@@ -52,6 +53,10 @@ class Wish:
     """Sign it although a filler may choose a state on which it fails, and takes its fee."""
     guards: tuple[Location, ...] = ()
     """Cells that must be as they are now, although the call may not use them."""
+    held: tuple[tuple[Location, bytes], ...] = ()
+    """What cells held when their signer first named them: a wish that is declared again asks no less."""
+    is_fee_chosen: bool = False
+    """The wallet chose max_fee, not its signer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,9 @@ def declare(snapshot: Snapshot, sender: bytes, wish: Wish, policy: Policy) -> De
     """Execute a wish on a snapshot and say its moves by the policy.
 
     Raises CallFailed if the call fails and may not, Verdict(X0, X5) if it could stand in no block, Failure if the
-    source fails, a guard cannot be, or a pinned cell is none of the call's.
+    source fails, a guard cannot be, a pinned cell is none of the call's, or a cell is not what it was (`Wish.held`).
     """
+    _check_held(snapshot, wish)
     guards = {location: _guard(snapshot, location) for location in wish.guards}
     plain = _plain(snapshot, sender, wish, policy, signed_moves(tuple(guards.values())))
     plain = replace(plain, gas_limit=_gas_limit(snapshot, plain, sender, wish, policy))
@@ -163,6 +169,16 @@ def _check_funds(environment: Environment, plain: DeclaredTransaction, highest: 
         raise Failure(f"a max fee of {plain.max_fee} wei per gas is more wei than there are")
     if highest < 21_000:
         raise CallFailed(f"the balance does not pay for {plain.value} wei and the fee of any transaction")
+
+
+def _check_held(snapshot: Snapshot, wish: Wish) -> None:
+    for location, value in wish.held:
+        now = snapshot.cell(location).value
+        if now != value:
+            raise Failure(
+                f"{cell_name(location)} was to be {shown_value(location, value)}, and is {shown_value(location, now)} "
+                "by now: it is not signed again on that"
+            )
 
 
 def _guard(snapshot: Snapshot, location: Location) -> NamedMove:

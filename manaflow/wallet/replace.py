@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from manaflow.errors import Failure
 from manaflow.moves.declared import is_signed
-from manaflow.moves.marks import Mask
-from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
+from manaflow.moves.marks import ZERO32, Location, Mark, Mask
+from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction, NamedMove
 from manaflow.wallet.declare import Wish, fees
 from manaflow.wallet.explain import explain
-from manaflow.wallet.intents import Intent, Policy
+from manaflow.wallet.intents import Intent, Policy, kind_of
 
 BUMP_PERCENT: Final = 10
 """What a pool asks of a replacement, on both fees."""
 NOWHERE: Final = (4).to_bytes(20, "big")
 """The identity precompile: a call of it without data or value does nothing."""
+CANCELLING: Final = Policy(Intent.OPEN)
+"""Nothing can be made of a call that does nothing; and were its cells signed, whoever holds the old one could keep the
+new one from landing, by a wei to its sender in every block."""
+_VALUES: Final = int(Mask.PREV | Mask.NEXT)
+_PLACE: Final = int(Mask.SLOT | Mask.ADDR | Mask.MARK)
 EITHER: Final = (
     "Either of the two lands, never both: both use up the same nonce. Until one of them is in a block, the old one may "
     "still be filled, by whoever has it; only then is it void."
@@ -27,8 +33,8 @@ def bumped(fee: int) -> int:
     return max(-(-fee * (100 + BUMP_PERCENT) // 100), fee + 1)
 
 
-def speed_up(old: EthereumTransaction, base_fee: int) -> Wish:
-    """The same call for fees that replace the old one's, and at least what a new one would pay now.
+def speed_up(old: EthereumTransaction, base_fee: int, sender: bytes) -> Wish:
+    """The same call on the same terms, for fees that replace the old one's, and at least what a new one would pay now.
 
     base_fee: of the next block. Raises Failure for what a declared transaction cannot say.
     """
@@ -46,13 +52,22 @@ def speed_up(old: EthereumTransaction, base_fee: int) -> Wish:
         priority_fee=priority_fee,
         may_fail=declared is None or not declared.must_succeed,
         guards=tuple(move.location for move in declared.moves if move.mask & Mask.GUARD) if declared else (),
+        held=_held(declared, sender) if declared else (),
+        is_fee_chosen=True,
     )
 
 
+def _held(old: DeclaredTransaction, sender: bytes) -> tuple[tuple[Location, bytes], ...]:
+    """What the old one's guards and pins demand of the cells of others."""
+    own, pinned = (int(Mark.BALANCE), sender, ZERO32), policy_of(old, sender).pinned
+    demanded = (move for move in old.moves if move.mask & Mask.GUARD or move.location in pinned - {own})
+    return tuple((move.location, move.prev) for move in demanded if not move.mask & Mask.PREV)
+
+
 def cancel(old: EthereumTransaction, base_fee: int) -> Wish:
-    """A call that does nothing, in the old one's place."""
+    """A call that does nothing, in the old one's place; to be declared by CANCELLING."""
     priority_fee, max_fee = _fees(old, base_fee)
-    return Wish(NOWHERE, nonce=old.nonce, max_fee=max_fee, priority_fee=priority_fee)
+    return Wish(NOWHERE, nonce=old.nonce, max_fee=max_fee, priority_fee=priority_fee, is_fee_chosen=True)
 
 
 def _fees(old: EthereumTransaction, base_fee: int) -> tuple[int, int]:
@@ -62,18 +77,26 @@ def _fees(old: EthereumTransaction, base_fee: int) -> tuple[int, int]:
     return priority_fee, max(bumped(old.max_fee), usual[1], priority_fee)
 
 
-def policy_of(old: EthereumTransaction) -> Policy:
-    """The policy that a transaction was made by, as far as it shows."""
+def policy_of(old: EthereumTransaction, sender: bytes) -> Policy:
+    """The policy that a transaction was made by, as far as it shows: cells beyond its intent are pinned."""
     if not isinstance(old, DeclaredTransaction):
         return Policy(Intent.OPEN)
     signs_makers = any(not move.mask & Mask.INTX for move in old.moves)
-    values = Mask.PREV | Mask.NEXT | Mask.SLOT | Mask.ADDR | Mask.MARK
     plain = [move for move in old.moves if not move.mask & Mask.GUARD and is_signed(move.mask)]
-    if old.is_open and not plain:
-        return Policy(Intent.OPEN, sign_makers=signs_makers)
-    is_exact = not old.is_open and not any(move.mask & values for move in plain)
-    intent = Intent.EXACT if is_exact else Intent.CONTESTED
-    return Policy(intent, any_cells=old.is_open, sign_makers=signs_makers)
+    is_exact = not old.is_open and not any(move.mask & (_VALUES | _PLACE) for move in plain)
+    if is_exact:
+        return Policy(Intent.EXACT, sign_makers=signs_makers)
+    names_nonce = any(move.location == (Mark.NONCE, sender, ZERO32) for move in plain)
+    is_wide = old.is_open and names_nonce
+    intent = Intent.OPEN if old.is_open and not names_nonce else Intent.CONTESTED
+    policy = Policy(intent, any_cells=is_wide, sign_makers=signs_makers)
+    return replace(policy, pinned=frozenset(m.location for m in plain if _is_pinned(m, policy, sender, old.to)))
+
+
+def _is_pinned(move: NamedMove, policy: Policy, sender: bytes, to: bytes) -> bool:
+    """True if a signed move says more than its intent does."""
+    usual = policy.mask_of(kind_of(move.location, sender, to), move.location)
+    return not move.mask & _PLACE and bool(usual & ~move.mask & _VALUES)
 
 
 def what_the_old_may_do(old: EthereumTransaction, sender: bytes) -> list[str]:

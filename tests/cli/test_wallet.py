@@ -201,7 +201,7 @@ def test_declared_anew_it_lands(node: NodeProcess, manaflow: Manaflow, counter: 
     lost = client.wait(client.submit(sign(declared.transaction, account)), 5)
     assert isinstance(lost, LostRace)
     assert (lost.winner, lost.waits) == (bytes.fromhex(winner[2:]), valid_until is None)
-    anew = client.declare(address_of(account), again(wish, lost, declared), Policy(Intent.OPEN))
+    anew = client.declare(address_of(account), again(wish, lost, declared, Policy(Intent.EXACT)), Policy(Intent.EXACT))
     txid = client.submit(sign(anew.transaction, account))
     node.seal()
     landed = client.wait(txid, 5)

@@ -11,18 +11,21 @@ from typing import Any
 import httpx
 import pytest
 
+from manaflow.cli.wallet_options import Choices
 from manaflow.errors import Failure
+from manaflow.moves.declared import signing_hash
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Mark
 from manaflow.rules.config import Profile
-from manaflow.wallet.client import Client, LostRace
-from manaflow.wallet.declare import Wish
+from manaflow.wallet.client import Client, LostRace, again
+from manaflow.wallet.declare import Declaration, Wish
 from manaflow.wallet.intents import Intent, Policy
+from manaflow.wallet.replace import cancel, speed_up
 from manaflow.wallet.rpc import MAX_WORDS, NodeRefused, Rpc, data, quantity
 from manaflow.wallet.rpc_source import RpcSource, read_config, waiting
 from manaflow.wallet.source import Cell, Snapshot
 from tests.manaflow_chain import Producer
-from tests.wallet.model import COUNTER, COUNTER_CODE, ME, OTHER, storage, word
+from tests.wallet.model import COUNTER, COUNTER_CODE, ME, OTHER, balance, storage, word
 
 URL = "http://node.test/"
 Answer = Callable[[str, list[Any]], Any]
@@ -211,6 +214,116 @@ def test_a_dear_fee_must_be_asked_for() -> None:
         declares(rpc)
     client = Client(rpc, read_config(rpc))
     client.declare(ME, Wish(COUNTER, max_fee=2 * 10**13), Policy(Intent.CONTESTED))
+
+
+@pytest.mark.parametrize("make", [speed_up, cancel])
+def test_a_dear_fee_must_be_asked_for_when_replacing(make: Any) -> None:
+    """An exact one pays what it names: by the base fee that a node names it would pay all that there is."""
+    rpc = lying("eth_getBlockByNumber", lambda block: block | {"baseFeePerGas": hex(10**13)})
+    honest_client, client = (Client(one, CHAIN.config) for one in (answering(honest), rpc))
+    old = honest_client.declare(ME, Wish(COUNTER), Policy(Intent.EXACT)).transaction
+    base_fee = RpcSource(rpc, CHAIN.config).environment.base_fee
+    wish = make(old, base_fee, ME) if make is speed_up else make(old, base_fee)
+    with pytest.raises(Failure, match="name --max-fee"):
+        client.declare(ME, wish, Policy(Intent.EXACT))
+    client.declare(ME, Choices(max_fee="20000gwei").wish(wish), Policy(Intent.EXACT))
+
+
+def lost(declared: Declaration, *, waits: bool) -> LostRace:
+    """What a node may say of anything."""
+    return LostRace(keccak256(signing_hash(declared.transaction)), "gone", None, (), waits)
+
+
+def test_again_does_not_climb_without_a_bound() -> None:
+    """A node that says "lost" each time raises the fee by a tenth each time; the first bound is the last one, too."""
+    client, policy = Client(answering(honest), CHAIN.config), Policy(Intent.CONTESTED)
+
+    def lose(times: int) -> Declaration:
+        wish = Wish(COUNTER)
+        for _ in range(times):
+            declared = client.declare(ME, wish, policy)
+            wish = again(wish, lost(declared, waits=True), declared, policy)
+        return declared
+
+    assert lose(10).transaction.max_fee > 2 * lose(1).transaction.max_fee
+    with pytest.raises(Failure, match="name --max-fee"):
+        lose(100)
+
+
+def test_again_keeps_to_the_fee_that_was_named() -> None:
+    client, policy = Client(answering(honest), CHAIN.config), Policy(Intent.CONTESTED)
+    wish = Wish(COUNTER, max_fee=3 * 10**9)
+    declared = client.declare(ME, wish, policy)
+    with pytest.raises(Failure, match=r"takes a max fee of 3\.3 gwei"):
+        again(wish, lost(declared, waits=True), declared, policy)
+    assert again(wish, lost(declared, waits=False), declared, policy).max_fee == 3 * 10**9
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_node_cannot_have_it_paid_twice(waits: bool) -> None:
+    """It puts the transaction into a block and says that it lost: with the next nonce the same would happen again."""
+    client, policy = Client(answering(honest), CHAIN.config), Policy(Intent.OPEN)
+    wish = Wish(COUNTER, 7)
+    declared = client.declare(ME, wish, policy)
+    landed = dict(CELLS) | {("n", ME): word(1)}
+
+    def after(method: str, params: list[Any]) -> Any:
+        if method == "eth_getTransactionCount":
+            return "0x1"
+        value = landed.get((params[0], bytes.fromhex(params[1][2:]))) if method == "mana_getCell" else None
+        told = honest(method, params)
+        return told if value is None else told | {"value": "0x" + value.hex(), "intx": "0x" + "0e" * 32}
+
+    wish = again(wish, lost(declared, waits=waits), declared, policy)
+    with pytest.raises(Failure, match="nonce 0 is used"):
+        Client(answering(after), CHAIN.config).declare(ME, wish, policy)
+    anew = client.declare(ME, wish, policy)
+    assert anew.transaction.nonce == declared.transaction.nonce
+
+
+@pytest.mark.parametrize("how", ["guard", "pin"])
+def test_again_asks_no_less_than_at_first(how: str) -> None:
+    """The guard that lost the race is not signed anew with the value that it was to keep away."""
+    place = storage(COUNTER, 0) if how == "pin" else storage(OTHER, 0)
+    wish = Wish(COUNTER, guards=(place,) if how == "guard" else ())
+    policy = Policy(Intent.CONTESTED, pinned=frozenset({place, balance(ME)} if how == "pin" else ()))
+    client = Client(answering(honest), CHAIN.config)
+    declared = client.declare(ME, wish, policy)
+    wish = again(wish, lost(declared, waits=False), declared, policy)
+    client.declare(ME, wish, policy)
+    address = "0x" + place[1].hex()
+
+    def moved(method: str, params: list[Any]) -> Any:
+        told = honest(method, params)
+        is_it = method == "mana_getCell" and params[:2] == ["s", address]
+        return told | {"value": "0x" + word(9).hex(), "intx": "0x" + "0e" * 32} if is_it else told
+
+    with pytest.raises(Failure, match="and is 0x9 by now"):
+        Client(answering(moved), CHAIN.config).declare(ME, wish, policy)
+
+
+def test_a_replacement_is_declared_on_the_open_block_unless_the_old_one_may_stand_there() -> None:
+    for pending_nonce, expected in ((0, True), (1, False)):
+        seen: list[Any] = []
+
+        def answer(method: str, params: list[Any], at: int = pending_nonce, seen: list[Any] = seen) -> Any:
+            told = honest(method, params)
+            if method != "mana_getCell":
+                return told
+            seen.append(params[3])
+            if params[0] == "n" and params[3]:
+                return told | {"value": "0x" + word(at).hex(), "intx": "0x" + "0e" * 32}
+            return told
+
+        Client(answering(answer), CHAIN.config).declare(ME, Wish(COUNTER, nonce=0), Policy(Intent.OPEN))
+        assert seen[-1] is expected
+
+
+def test_what_is_refused_was_sent_all_the_same() -> None:
+    client = Client(rpc_of(lambda request: answer_of({"id": 1, "error": {"code": -1, "message": "no"}})), CHAIN.config)
+    with pytest.raises(NodeRefused) as refused:
+        client.submit(b"\x4d\xc0")
+    assert keccak256(b"\x4d\xc0").hex() in refused.value.__notes__[0]
 
 
 def test_another_chain_is_refused() -> None:
