@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from manaflow.cli.files import existing, read_genesis
 from manaflow.cli.genesis import MOST
 from manaflow.cli.keys import PasswordFile
 from manaflow.cli.options import Json
-from manaflow.cli.serving import Greeting, Host, Port, ProducerKey, producer_secret, serve
+from manaflow.cli.serving import Genesis, Greeting, Host, Port, ProducerKey, named_genesis, producer_secret, serve
 from manaflow.coordinator.replay import address_of
-from manaflow.errors import Failure
 
 if TYPE_CHECKING:
     from manaflow.node.development import DevelopmentAccount
@@ -31,29 +29,36 @@ ROOM: Final = 1 << 30
 """Bytes that a chain of an afternoon stays far below."""
 MOST_ACCOUNTS: Final = 1_000
 
+Dev = Annotated[bool, typer.Option("--dev", help="A chain for development: rich accounts with known keys.")]
+Directory = Annotated[Path | None, typer.Option(help="The node's directory; with --dev a temporary one if left out.")]
+ChainId = Annotated[int, typer.Option(help="Of a new --dev chain.", min=1, max=MOST)]
+Accounts = Annotated[int, typer.Option(help="How many rich accounts.", min=0, max=MOST_ACCOUNTS)]
+Balance = Annotated[int, typer.Option(help="Ether of each.", min=0, max=10**9)]
+Mnemonic = Annotated[str, typer.Option(help="Of the rich accounts (BIP-39).")]
+BlockTime = Annotated[
+    float | None, typer.Option(help="Seconds between blocks; if left out, transactions are sealed at once.", min=0)
+]
+NoMining = Annotated[bool, typer.Option("--no-mining", help="Seal on demand only: mana_seal, evm_mine.")]
+GasLimit = Annotated[int, typer.Option(help="Of the blocks of a new --dev chain.", min=5_000, max=MOST)]
+BaseFee = Annotated[int, typer.Option(help="Of a new --dev chain's first block, wei.", min=0, max=MOST)]
+
 
 def node(
-    dev: Annotated[bool, typer.Option("--dev", help="A chain for development: rich accounts with known keys.")] = False,
-    state: Annotated[
-        Path | None, typer.Option(help="The node's directory; with --dev a temporary one if left out.")
-    ] = None,
-    genesis: Annotated[Path | None, typer.Option(help="Genesis file of a new chain, without --dev.")] = None,
+    dev: Dev = False,
+    state: Directory = None,
+    genesis: Genesis = None,
     producer_key: ProducerKey = None,
     password_file: PasswordFile = None,
     host: Host = "127.0.0.1",
     port: Port = 8545,
-    chain_id: Annotated[int, typer.Option(help="Of a new --dev chain.", min=1, max=MOST)] = 31337,
-    accounts: Annotated[int, typer.Option(help="How many rich accounts.", min=0, max=MOST_ACCOUNTS)] = 10,
-    balance: Annotated[int, typer.Option(help="Ether of each.", min=0, max=10**9)] = 10_000,
-    mnemonic: Annotated[str, typer.Option(help="Of the rich accounts (BIP-39).")] = MNEMONIC,
-    block_time: Annotated[
-        float | None, typer.Option(help="Seconds between blocks; if left out, transactions are sealed at once.", min=0)
-    ] = None,
-    no_mining: Annotated[bool, typer.Option("--no-mining", help="Seal on demand only: mana_seal, evm_mine.")] = False,
-    gas_limit: Annotated[int, typer.Option(help="Of the blocks of a new --dev chain.", min=5_000, max=MOST)] = (
-        30_000_000
-    ),
-    base_fee: Annotated[int, typer.Option(help="Of a new --dev chain's first block, wei.", min=0, max=MOST)] = 10**9,
+    chain_id: ChainId = 31337,
+    accounts: Accounts = 10,
+    balance: Balance = 10_000,
+    mnemonic: Mnemonic = MNEMONIC,
+    block_time: BlockTime = None,
+    no_mining: NoMining = False,
+    gas_limit: GasLimit = 30_000_000,
+    base_fee: BaseFee = 10**9,
     as_json: Json = False,
 ) -> None:
     """Run a whole node: it takes transactions, fills and seals them, and answers wallets.
@@ -73,10 +78,8 @@ def node(
     key = producer_secret(producer_key, password_file)
 
     def first() -> GenesisFile:
-        if genesis is not None:
-            return read_genesis(existing(genesis))
-        if not dev:
-            raise Failure(f"{state} holds no chain yet: name its --genesis")
+        if genesis is not None or not dev:
+            return named_genesis(genesis, state)
         return development_genesis(
             rich, chain_id=chain_id, balance=balance * ETHER, gas_limit=gas_limit, base_fee=base_fee,
             timestamp=int(time.time()),

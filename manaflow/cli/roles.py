@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manaflow.cli.files import existing, read_genesis
 from manaflow.cli.genesis import address_of_text
 from manaflow.cli.keys import PasswordFile
 from manaflow.cli.options import Json, Threads
-from manaflow.cli.serving import Greeting, Host, Port, ProducerKey, producer_secret, serve
+from manaflow.cli.serving import Genesis, Greeting, Host, Port, ProducerKey, named_genesis, producer_secret, serve
 from manaflow.errors import Failure
 
 if TYPE_CHECKING:
     from manaflow.moves.wire import GenesisFile
 
 Directory = Annotated[Path, typer.Option(help="The node's directory.")]
-Genesis = Annotated[Path | None, typer.Option(help="Genesis file of a directory that is new.")]
 
 
 def validator(
@@ -46,7 +44,7 @@ def validator(
 
     paid = address_of(key) if coinbase is None else address_of_text(coinbase)
     producing = Producing(key, paid, seconds=None if no_mining else block_time)
-    plan = Plan(state, lambda: _genesis(genesis, state), producing, takes_transactions=False, threads=threads)
+    plan = Plan(state, lambda: named_genesis(genesis, state), producing, takes_transactions=False, threads=threads)
     serve(
         plan,
         Options(host, port, may_seal=no_mining),
@@ -75,19 +73,13 @@ def coordinator(
         raise typer.BadParameter(f"{validator!r} is no URL (http:// or https://)")
 
     def first() -> GenesisFile:
-        return asyncio.run(_named_genesis(validator)) if genesis is None else _genesis(genesis, state)
+        return asyncio.run(_asked_genesis(validator)) if genesis is None else named_genesis(genesis, state)
 
     greeting = Greeting(as_json, {"state": str(state), "validator": validator}, [f"Coordinator for {validator}"])
     serve(Plan(state, first, threads=threads), Options(host, port), greeting, validator)
 
 
-def _genesis(genesis: Path | None, state: Path) -> GenesisFile:
-    if genesis is None:
-        raise Failure(f"{state} holds no chain yet: name its --genesis")
-    return read_genesis(existing(genesis))
-
-
-async def _named_genesis(url: str) -> GenesisFile:
+async def _asked_genesis(url: str) -> GenesisFile:
     """The genesis that a node names. Whoever does not trust the node compares its hash."""
     from manaflow.evm.native_hashing import NATIVE
     from manaflow.moves.wire import decode_genesis

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manaflow.cli.files import read_bounded, read_key
+from manaflow.cli.files import existing, read_bounded, read_genesis, read_key
 from manaflow.cli.keys import MAX_KEYSTORE_BYTES, decrypt, is_keystore, password
 from manaflow.cli.output import show
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
+from manaflow.errors import Failure
 
 if TYPE_CHECKING:
+    from manaflow.moves.wire import GenesisFile
     from manaflow.node.opening import Plan
     from manaflow.node.service import Options
 
 Host = Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may call every method.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65_535)]
-
+Genesis = Annotated[Path | None, typer.Option(help="Genesis file of a directory that is new.")]
 ProducerKey = Annotated[
     Path | None,
     typer.Option(
@@ -37,6 +39,13 @@ def producer_secret(path: Path | None, password_file: Path | None) -> bytes:
         return DEVELOPMENT_KEY
     data = read_bounded(path, MAX_KEYSTORE_BYTES)
     return decrypt(path, data, password(password_file)) if is_keystore(data) else read_key(path)
+
+
+def named_genesis(genesis: Path | None, state: Path | None) -> GenesisFile:
+    """The genesis file of a new chain in the directory `state`. Raises Failure, a usage error."""
+    if genesis is None:
+        raise Failure(f"{state} holds no chain yet: name its --genesis")
+    return read_genesis(existing(genesis))
 
 
 @dataclass(frozen=True, slots=True)
