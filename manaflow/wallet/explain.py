@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction, NamedMove
 from manaflow.wallet.claims import (
@@ -49,6 +50,8 @@ HAS_CODE: Final = (
     "Your account has code (EIP-7702): a call that reaches it may spend whatever that code allows, beyond the value."
 )
 STANDING: Final = "It is good for ever: until its nonce is used it may be filled, however old it is."
+MAX_SHOWN_DATA: Final = 4 + 64 * 32
+"""Bytes of a call's data that people are shown."""
 _LOCATION: Final = Mask.MARK | Mask.ADDR | Mask.SLOT
 _VALUES: Final = Mask.PREV | Mask.NEXT
 
@@ -59,6 +62,8 @@ class Explanation:
 
     sender: bytes
     call: str
+    data: bytes
+    """Of the call: it says to whom a token goes, and how much of it."""
     fixed: tuple[Claim, ...]
     open: tuple[str, ...]
     worst: tuple[Claim, ...]
@@ -77,12 +82,13 @@ class Explanation:
             ("At worst:", self._said(self.worst)),
         ]
         listed = [line for title, entries in parts for line in (title, *(f"  - {entry}" for entry in entries))]
-        return [self.call, *listed, *self.notes]
+        return [self.call, *data_lines(self.data), *listed, *self.notes]
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
         return {
             "call": self.call,
+            "data": "0x" + self.data.hex(),
             "fixed": self._said(self.fixed),
             "open": self._said(self.open),
             "worst": self._said(self.worst),
@@ -108,6 +114,7 @@ def explain(transaction: EthereumTransaction, sender: bytes) -> Explanation:
     return Explanation(
         sender,
         _call(transaction, sender),
+        transaction.data,
         (*fixed, *only, *success, *until, *price),
         _left_open(transaction),
         (*_worst(transaction, sender),),
@@ -122,9 +129,8 @@ def _explain_plain(transaction: EthereumTransaction, sender: bytes) -> Explanati
     if transaction.authorizations:  # one of them may give the sender itself code in this very transaction
         worst.pop()
         notes.append("It carries authorizations (EIP-7702): whoever signed them hands an account over to a contract.")
-    return Explanation(
-        sender, _call(transaction, sender), (), ("every cell that the call uses",), tuple(worst), tuple(notes)
-    )
+    call, left_open = _call(transaction, sender), ("every cell that the call uses",)
+    return Explanation(sender, call, transaction.data, (), left_open, tuple(worst), tuple(notes))
 
 
 def _call(transaction: EthereumTransaction, sender: bytes) -> str:
@@ -134,8 +140,20 @@ def _call(transaction: EthereumTransaction, sender: bytes) -> str:
         return f"{who} deploys a contract with {size} and {amount(transaction.value)}"
     if not transaction.data:
         return f"{who} sends {amount(transaction.value)} to 0x{transaction.to.hex()}"
-    selector = transaction.data[:4].hex()
-    return f"{who} calls 0x{transaction.to.hex()} with {size} (0x{selector}...) and {amount(transaction.value)}"
+    return f"{who} calls 0x{transaction.to.hex()} with {size} and {amount(transaction.value)}"
+
+
+def data_lines(data: bytes) -> list[str]:
+    """A call's data in full, the selector and a word a line; of what is too long to read, its hash as well."""
+    if not data:
+        return []
+    shown = data[:MAX_SHOWN_DATA]
+    words = [shown[i : i + 32] for i in range(4, len(shown), 32)]
+    lines = ["Data of the call:", *(f"  0x{part.hex()}" for part in (shown[:4], *words))]
+    if len(data) > len(shown):
+        rest = len(data) - len(shown)
+        lines.append(f"  and {rest} bytes more; keccak-256 of all of it: 0x{keccak256(data).hex()}")
+    return lines
 
 
 def _has_location(form: NamedMove) -> bool:

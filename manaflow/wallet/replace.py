@@ -10,7 +10,7 @@ from manaflow.moves.declared import is_signed
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction, NamedMove
 from manaflow.wallet.declare import Wish, fees
-from manaflow.wallet.explain import explain
+from manaflow.wallet.explain import data_lines, explain
 from manaflow.wallet.intents import Intent, Policy, kind_of
 
 BUMP_PERCENT: Final = 10
@@ -105,5 +105,6 @@ def what_the_old_may_do(old: EthereumTransaction, sender: bytes) -> list[str]:
     if isinstance(old, DeclaredTransaction):
         last = f"until block {old.valid_until}" if old.valid_until else "for ever"
         lines.append(f"The old one is good {last}.")
-    explanation = explain(old, sender).as_json()
-    return [*lines, f"If the old one lands: {explanation['call']}", *(f"  - {line}" for line in explanation["worst"])]
+    explanation = explain(old, sender)
+    worst = [f"  - {line}" for line in explanation.as_json()["worst"]]
+    return [*lines, f"If the old one lands: {explanation.call}", *data_lines(explanation.data), *worst]

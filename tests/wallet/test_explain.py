@@ -17,9 +17,19 @@ from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 from manaflow.rules.declared import check_s2, check_s3, check_s4
 from manaflow.wallet.claims import Becomes, Fill, MadeBy, PriceIs, Requires, SpendsAtMost, Succeeds, TouchesOnly, Until
 from manaflow.wallet.declare import Wish, declare
-from manaflow.wallet.explain import FILLERS_POWER, HAS_CODE, MAY_FAIL, NOTHING_OPEN, PROTECTION, STANDING, explain
+from manaflow.wallet.explain import (
+    FILLERS_POWER,
+    HAS_CODE,
+    MAX_SHOWN_DATA,
+    MAY_FAIL,
+    NOTHING_OPEN,
+    PROTECTION,
+    STANDING,
+    explain,
+)
 from manaflow.wallet.intents import Intent, Policy
 from manaflow.wallet.keys import sign
+from manaflow.wallet.replace import what_the_old_may_do
 from manaflow.wallet.source import Snapshot
 from tests.builders import envelope
 from tests.wallet.model import (
@@ -63,6 +73,7 @@ CELLS: list[Location] = [
     *(balance(a) for a in (ME, OTHER, COUNTER, PAYER)),
 ]
 writes = st.lists(st.tuples(st.sampled_from(CELLS), st.sampled_from([0, 1, 4, 5, 9, ETHER, 99 * ETHER])), max_size=4)
+TOKEN = bytes.fromhex("70" * 20)
 DELEGATION = bytes.fromhex("ef0100") + PAYER
 DRAIN = asm("5f 5f 5f 5f 47 73" + OTHER.hex() + "5a f1 00")
 """Sends all that its account has to OTHER."""
@@ -258,6 +269,27 @@ def test_words() -> None:
     assert "every cell that the call uses: which ones, and what they hold" in wide
     for sentence in (MAY_FAIL, STANDING, FILLERS_POWER):
         assert sentence in wide
+
+
+def test_the_data_of_a_call_is_shown_in_full() -> None:
+    """It says who gets a token: what is signed offline was declared on a machine that may be another's."""
+    model = world()
+    model.account(TOKEN, 0, 1, asm("00"))
+    transfer = bytes.fromhex("a9059cbb") + OTHER.rjust(32, b"\0") + (5).to_bytes(32, "big")
+    declared = declare(Snapshot(model), ME, Wish(TOKEN, data=transfer), Policy(Intent.OPEN)).transaction
+    explanation = explain(declared, ME)
+    lines = explanation.lines()
+    at = lines.index("Data of the call:")
+    assert "".join(line.strip()[2:] for line in lines[at + 1 : at + 4]) == transfer.hex()
+    assert explanation.as_json()["data"] == "0x" + transfer.hex()
+    old = what_the_old_may_do(declared, ME)
+    assert "  0x" + OTHER.rjust(32, b"\0").hex() in old
+    long = bytes(range(256)) * 16
+    for data in (long[:MAX_SHOWN_DATA], long[: MAX_SHOWN_DATA + 1], long):
+        text = "\n".join(explain(replace(declared, to=b"", data=data), ME).lines())
+        assert (f"0x{keccak256(data).hex()}" in text) == (len(data) > MAX_SHOWN_DATA)
+        assert data[MAX_SHOWN_DATA - 32 : MAX_SHOWN_DATA].hex() in text
+    assert "Data of the call:" not in explain(replace(declared, data=b""), ME).lines()
 
 
 def test_what_somebody_else_made_is_explained_from_its_bytes() -> None:
