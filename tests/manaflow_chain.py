@@ -13,7 +13,7 @@ import rlp
 
 from manaflow.coordinator.filler import FilledBlock, Filler
 from manaflow.coordinator.genesis import Allocation, manaflow_config, new_chain
-from manaflow.coordinator.inputs import BlockInputs, manaflow_inputs
+from manaflow.coordinator.inputs import BlockInputs, next_inputs
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
 from manaflow.coordinator.replay import address_of as producer_of
 from manaflow.evm.environment import environment_of
@@ -66,7 +66,7 @@ class Producer:
         """Of the next block."""
         head = self.filler.head
         choices = {"coinbase": COINBASE, "timestamp": head.timestamp + 12, "envelopes": tuple(envelopes)}
-        return manaflow_inputs(head, self.filler.block_hashes, **(choices | changes))
+        return next_inputs(self.config, head, self.filler.block_hashes, **(choices | changes))
 
     def seal(self, envelopes: Sequence[bytes] = (), **changes: Any) -> FilledBlock:
         return self.keep(self.filler.fill(self.inputs(envelopes, **changes)))

@@ -9,8 +9,8 @@ from manaflow.moves.block import Withdrawal
 from manaflow.moves.header import HEADER_VERSION, Header
 from manaflow.moves.marks import ZERO32
 from manaflow.moves.trees import EMPTY_ROOT
-from manaflow.rules.config import ChainConfig
-from manaflow.rules.fees import next_base_fee
+from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.fees import next_base_fee, next_excess_blob_gas
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class BlockInputs:
     """Known hashes of the 256 blocks before this one, by number."""
 
 
-def manaflow_inputs(
+def next_inputs(
+    config: ChainConfig,
     head: Header,
     block_hashes: Mapping[int, bytes],
     *,
@@ -48,7 +49,7 @@ def manaflow_inputs(
     extra_data: bytes = b"",
     envelopes: tuple[bytes, ...] = (),
 ) -> BlockInputs:
-    """The inputs of the block after `head` in profile `manaflow`: what B2 does not say is the producer's to choose.
+    """The inputs of the block after `head`: what B2 does not say is the producer's to choose. Without withdrawals.
 
     block_hashes: hashes of this chain's last 256 blocks by number, the head's among them (`Filler.block_hashes`).
     timestamp: seconds, more than the head's. gas_limit: None for the head's.
@@ -61,7 +62,7 @@ def manaflow_inputs(
         gas_limit=head.gas_limit if gas_limit is None else gas_limit,
         base_fee=next_base_fee(head),
         prevrandao=prevrandao,
-        excess_blob_gas=0,
+        excess_blob_gas=0 if config.profile == Profile.MANAFLOW else next_excess_blob_gas(head, config, timestamp),
         parent_beacon_root=ZERO32,
         extra_data=extra_data,
         envelopes=envelopes,

@@ -20,7 +20,7 @@ import numpy as np
 
 from manaflow._native import Codes, World
 from manaflow.coordinator.credits import credit_step, credits_of
-from manaflow.coordinator.inputs import BlockInputs, open_header
+from manaflow.coordinator.inputs import next_inputs, open_header
 from manaflow.coordinator.replay import address_of
 from manaflow.coordinator.seal import Body, seal
 from manaflow.coordinator.steps import Steps, bytes_column, steps_of
@@ -34,8 +34,6 @@ from manaflow.moves.columns import Moves
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import UNSIGNED, ZERO32, Location, Mask
-from manaflow.rules.config import Profile
-from manaflow.rules.fees import next_base_fee, next_excess_blob_gas
 from manaflow.rules.headers import check_b2
 from manaflow.rules.system import EMPTY_LOGS_HASH, SystemLeaves, expected_system_leaves
 from manaflow.validator.admission import Admitted, OpenBlock
@@ -120,21 +118,10 @@ class Producer:
         self._check_may_open(replace_empty)
         head, _ = self.validator.head
         config = self.validator.config
-        inputs = BlockInputs(
-            number=head.number + 1,
-            seen_parent_hash=head.hash,
-            coinbase=coinbase,
-            timestamp=timestamp,
-            gas_limit=head.gas_limit if gas_limit is None else gas_limit,
-            base_fee=next_base_fee(head),
-            prevrandao=prevrandao,
-            excess_blob_gas=0 if config.profile == Profile.MANAFLOW else next_excess_blob_gas(head, config, timestamp),
-            parent_beacon_root=ZERO32,
+        inputs = next_inputs(
+            config, head, {}, coinbase=coinbase, timestamp=timestamp, prevrandao=prevrandao, gas_limit=gas_limit,
             extra_data=extra_data,
-            envelopes=(),
-            withdrawals=(),
-            block_hashes={},
-        )
+        )  # fmt: skip
         opened = open_header(inputs, config, head, self.validator.history.root(), self.validator.index.next_number)
         check_b2(head, opened, config)
         opening, closing = expected_system_leaves(config, opened, ())

@@ -11,7 +11,7 @@ import pytest
 
 from manaflow.coordinator.filler import Filler
 from manaflow.coordinator.genesis import HISTORY_CODE
-from manaflow.coordinator.inputs import manaflow_inputs
+from manaflow.coordinator.inputs import next_inputs
 from manaflow.coordinator.replay import DEVELOPMENT_KEY, address_of
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.marks import ZERO32, Mark
@@ -55,8 +55,8 @@ def test_the_chain_passes_import_verify_and_check(manaflow: Run, tmp_path: Path)
     for number in (1, 2):
         envelopes = (producer.sign(0, producer.addresses[number], value=7), producer.sign(4, data=b"\xfe", tip=number))
         timestamp = filler.head.timestamp + 1
-        inputs = manaflow_inputs(
-            filler.head, filler.block_hashes, coinbase=COINBASE, timestamp=timestamp, envelopes=envelopes
+        inputs = next_inputs(
+            filler.config, filler.head, filler.block_hashes, coinbase=COINBASE, timestamp=timestamp, envelopes=envelopes
         )
         (chain / f"{number}.mana").write_bytes(encode_block(filler.fill(inputs).block, NATIVE))
     state = tmp_path / "state"

@@ -8,7 +8,7 @@ import pytest
 
 from manaflow.coordinator.filler import Filler, begin_chain
 from manaflow.coordinator.genesis import HISTORY_CODE, Allocation, chain_config, manaflow_config, new_chain
-from manaflow.coordinator.inputs import BlockInputs, manaflow_inputs
+from manaflow.coordinator.inputs import BlockInputs, next_inputs
 from manaflow.coordinator.replay import DEVELOPMENT_KEY, address_of
 from manaflow.errors import Failure, Unsupported
 from manaflow.evm.native_hashing import NATIVE
@@ -124,7 +124,7 @@ def test_a_new_chain_holds_what_its_founder_gives_and_the_contract_of_hashes() -
 def test_the_first_blocks_base_fee_is_that_of_a_new_chain(gas_limit: int) -> None:
     genesis = founded({}, gas_limit=gas_limit, base_fee=12_345)
     filler = Filler.at_genesis(genesis, DEVELOPMENT_KEY, NATIVE)
-    inputs = manaflow_inputs(filler.head, filler.block_hashes, coinbase=ZERO20, timestamp=1001)
+    inputs = next_inputs(filler.config, filler.head, filler.block_hashes, coinbase=ZERO20, timestamp=1001)
     assert inputs.base_fee == 12_345
     check_b2(genesis.block.header, filler.fill(inputs).block.header, filler.config)
 
