@@ -298,16 +298,22 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A view of the last committed state. Keep it short: a change of the map's size waits for it."""
-        with self._gate:
-            env = self._usable()
-            self._readers += 1
-        try:
+        with self._reader() as env:
             try:
                 txn = env.begin(buffers=True)
             except lmdb.Error as error:
                 raise as_failure(error) from error
             with txn:
                 yield Transaction(txn, self._dbs)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Any]:
+        """The environment, for whom a change of the map's size waits."""
+        with self._gate:
+            env = self._usable()
+            self._readers += 1
+        try:
+            yield env
         finally:
             with self._gate:
                 self._readers -= 1
@@ -375,14 +381,7 @@ class Store:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with self._gate:
-                env = self._usable()
-                self._readers += 1
-            try:
+            with self._reader() as env:
                 env.copy(str(path), compact=compact)
-            finally:
-                with self._gate:
-                    self._readers -= 1
-                    self._gate.notify_all()
         except (lmdb.Error, OSError) as error:
             raise as_failure(error) from error
