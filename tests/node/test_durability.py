@@ -84,3 +84,42 @@ def test_what_a_client_was_told_survives_kill_9(tmp_path: Path, options: list[st
     for _ in range(ROUNDS):
         play(tmp_path, rng, everything, options)
     assert len(everything.accepted) == len(set(everything.accepted)) > 0
+
+
+def send_ahead_until_killed(url: str, sender: int, told: Told) -> None:
+    """Behind a gap: nothing of it can be filled."""
+    client = Client(url)
+    try:
+        for nonce in range(1, 60):
+            envelope = transfer(sender, nonce, PAID)
+            client.call("eth_sendRawTransaction", hexed(envelope))
+            told.accepted.append(envelope)
+    except ERRORS:
+        pass
+    finally:
+        client.close()
+
+
+def test_what_waits_behind_a_gap_survives_kill_9(tmp_path: Path) -> None:
+    arguments = ("node", "--dev", "--state", tmp_path / "state")
+    told = [Told() for _ in SENDERS]
+    node = NodeProcess(*arguments, log=tmp_path / "log")
+    try:
+        threads = [threading.Thread(target=send_ahead_until_killed, args=(node.url, s, told[s])) for s in SENDERS]
+        for thread in threads:
+            thread.start()
+        until(lambda: all(len(mine.accepted) > 5 for mine in told))
+    finally:
+        node.kill()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    accepted = [envelope for mine in told for envelope in mine.accepted]
+    with NodeProcess(*arguments, log=tmp_path / "log") as again:
+        for envelope in accepted:
+            assert again.call("eth_getTransactionByHash", txid(envelope))["blockNumber"] is None
+        assert int(again.call("txpool_status")["queued"], 16) >= len(accepted)
+        for sender in SENDERS:
+            again.call("eth_sendRawTransaction", hexed(transfer(sender, 0, PAID)))
+        for envelope in accepted:
+            until(lambda envelope=envelope: again.call("eth_getTransactionReceipt", txid(envelope)))
