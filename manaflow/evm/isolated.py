@@ -33,13 +33,18 @@ def execute_alone(executor: Executor, job: Job, moves: Sequence[Move], outcome: 
     `moves` are those that the job's cells were made of. Raises Verdict, or Failure if a code is missing.
     """
     check_limits(job)
-    try:
-        execution = executor.execute(job)
-    except Undeclared as undeclared:
-        raise Verdict(Rule.X1, str(undeclared)) from undeclared
+    execution = execute_within(executor, job)
     check_x2(moves, execution.uses)
     check_x3(outcome, outcome_of(execution))
     check_x4(moves, execution.uses)
     if not isinstance(job.call, SystemCall):
         check_x5(job.environment.profile, job.call.gas_limit, execution.code_bytes)
     return execution
+
+
+def execute_within(executor: Executor, job: Job) -> Execution:
+    """Execute a job within its cells. Raises Verdict(X1) at the first use of another, and as the executor does."""
+    try:
+        return executor.execute(job)
+    except Undeclared as undeclared:
+        raise Verdict(Rule.X1, str(undeclared)) from undeclared

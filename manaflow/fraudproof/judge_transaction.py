@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from manaflow.errors import Rule, Undeclared, Verdict
+from manaflow.errors import Rule, Verdict
 from manaflow.evm.environment import SYSTEM_ADDRESS, SYSTEM_CONTRACTS, environment_of, system_call
 from manaflow.evm.executor import Executor, Job
-from manaflow.evm.isolated import execute_alone, job_of
+from manaflow.evm.isolated import execute_alone, execute_within, job_of
 from manaflow.fraudproof.authenticate import (
     Accused,
     authenticate_codes,
@@ -173,9 +173,6 @@ def _call_kind(accused: Accused, leaf: Leaf) -> SystemKind | None:
 
 def _execute_call(executor: Executor, job: Job, moves: list[Move]) -> None:
     """X1, X2 and X4 of a system call. Its leaf's outcome is B8's, whatever the call returns: not X3's."""
-    try:
-        execution = executor.execute(job)
-    except Undeclared as undeclared:
-        raise Verdict(Rule.X1, str(undeclared)) from undeclared
+    execution = execute_within(executor, job)
     check_x2(moves, execution.uses)
     check_x4(moves, execution.uses)
