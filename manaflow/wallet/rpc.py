@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import time
+from threading import Thread
 from typing import Any, Final
 
 import httpx
@@ -35,10 +37,12 @@ class Rpc:
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise Failure(f"{url!r} is no URL: {error}") from None
+            raise Failure(f"the node's URL is none: {error}") from None
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise Failure(f"{url!r} is no http or https URL")
+            raise Failure(f"the node's URL is none of http or https: {parsed.scheme!r}, {parsed.host!r}")
         self.url, self._seconds = url, seconds
+        self._shown = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+        """Without user, password and path, where services have one put one's secret."""
         self._client = client or httpx.Client(timeout=seconds, follow_redirects=False)
         self._ids = itertools.count(1)
 
@@ -53,32 +57,54 @@ class Rpc:
         try:
             answer = parse(self._post(body, limit))
         except httpx.HTTPError as error:
-            raise Failure(f"no answer from {self.url}: {error or type(error).__name__}") from None
+            raise Failure(f"no answer from {self._shown}: {error or type(error).__name__}") from None
         except ValueError:
-            raise Failure(f"{self.url} answers {method} with what is no JSON") from None
+            raise Failure(f"{self._shown} answers {method} with what is no JSON") from None
         if not isinstance(answer, dict) or answer.get("id") != call_id:
-            raise Failure(f"{self.url} answers {method} with what is no JSON-RPC answer to it")
+            raise Failure(f"{self._shown} answers {method} with what is no JSON-RPC answer to it")
         if answer.get("error") is not None:
             raise _refused(answer["error"])
         if "result" not in answer:
-            raise Failure(f"{self.url} answers {method} with neither a result nor an error")
+            raise Failure(f"{self._shown} answers {method} with neither a result nor an error")
         return answer["result"]
 
     def _post(self, body: dict[str, Any], limit: int) -> bytes:
+        """In a thread that is left behind when time is up: each byte of an answer, its headers too, may come late."""
+        told: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
         deadline = time.monotonic() + self._seconds
+
+        def work() -> None:
+            try:
+                told.put(self._read(body, limit, deadline))
+            except Exception as error:
+                told.put(error)
+
+        Thread(target=work, daemon=True).start()
+        try:
+            answer = told.get(timeout=max(deadline - time.monotonic(), 0))
+        except queue.Empty:
+            raise self._late(body) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _read(self, body: dict[str, Any], limit: int, deadline: float) -> bytes:
         headers = {"Accept-Encoding": "identity"}  # so that few bytes cannot become many
         with self._client.stream("POST", self.url, json=body, headers=headers) as response:
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise Failure(f"{self.url} answers in an encoding that it was not asked for")
+                raise Failure(f"{self._shown} answers in an encoding that it was not asked for")
             parts, size = [], 0
-            for part in response.iter_raw(1 << 16):
+            for part in response.iter_raw():  # as it comes: of a given size, a part would wait until it is full
                 size += len(part)
                 if size > limit:
-                    raise Failure(f"{self.url} answers {body['method']} with more than {limit} bytes")
+                    raise Failure(f"{self._shown} answers {body['method']} with more than {limit} bytes")
                 if time.monotonic() > deadline:
-                    raise Failure(f"{self.url} takes longer than {self._seconds:g} s to answer {body['method']}")
+                    raise self._late(body)
                 parts.append(part)
         return b"".join(parts)
+
+    def _late(self, body: dict[str, Any]) -> Failure:
+        return Failure(f"{self._shown} takes longer than {self._seconds:g} s to answer {body['method']}")
 
 
 def _refused(error: Any) -> NodeRefused:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -83,6 +87,41 @@ def test_an_endless_answer_is_left_off() -> None:
 def test_a_slow_answer_is_left_off() -> None:
     with pytest.raises(Failure, match="takes longer"):
         rpc_of(lambda request: httpx.Response(200, content=iter([b"{"] * 3)), seconds=-1.0).call("mana_head")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nX-", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"]
+)
+def test_a_node_that_drips_holds_nobody(sent: bytes) -> None:
+    """A byte of the headers or of the body now and then, each in time, and the whole never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(sent)
+                    while True:
+                        connection.sendall(b" ")
+                        time.sleep(0.05)
+
+        Thread(target=drip, daemon=True).start()
+        with pytest.raises(Failure, match=r"takes longer than 0\.5 s"):
+            Rpc(f"http://127.0.0.1:{server.getsockname()[1]}", seconds=0.5).call("mana_head")
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@node.test:1/v3/secret", "http://node.test/?key=secret"])
+def test_secrets_of_the_url_are_in_no_message(url: str) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    for handler in (fail, lambda request: answer_of(b"no"), lambda request: answer_of(b"[" * 10**7)):
+        with pytest.raises(Failure, match=r"http://node\.test") as failed:
+            Rpc(url, httpx.Client(transport=httpx.MockTransport(handler))).call("mana_head")
+        assert "secret" not in str(failed.value)
+    with pytest.raises(Failure) as failed:
+        Rpc(url.replace("http", "gopher"))
+    assert "secret" not in str(failed.value)
 
 
 def test_a_packed_answer_is_not_unpacked() -> None:
