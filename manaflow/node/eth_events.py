@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from manaflow.node.chain import SealedBlock
 from manaflow.node.eth_blocks import pending_form
 from manaflow.node.eth_sealed import Reading
 from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, VERDICTS, Publisher
+
+ITEMS_AT_ONCE: Final = 64
+"""Published before others get their turn in the event loop, those among them who send what was published. A block may
+have a hundred thousand logs, and each is shown to every subscription and filter."""
 
 
 class EthEvents:
@@ -17,6 +22,8 @@ class EthEvents:
 
     def __init__(self, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
         self._publisher, self._loop = publisher, loop
+        self._waiting: deque[tuple[str, Iterator[Any]]] = deque()
+        """What is to be published, in order; the event loop's."""
 
     def sealed(self, block: SealedBlock) -> None:
         """newHeads, and the block's logs."""
@@ -42,8 +49,21 @@ class EthEvents:
             return
         items = make()
         if items:
-            self._loop.call_soon_threadsafe(self._publish, kind, items)
+            self._loop.call_soon_threadsafe(self._put, kind, items)
 
-    def _publish(self, kind: str, items: list[Any]) -> None:
-        for item in items:
-            self._publisher.publish(kind, item)
+    def _put(self, kind: str, items: list[Any]) -> None:
+        self._waiting.append((kind, iter(items)))
+        if len(self._waiting) == 1:
+            self._publish_some()
+
+    def _publish_some(self) -> None:
+        """Some of what waits, and the rest when others have had their turn."""
+        for _ in range(ITEMS_AT_ONCE):
+            kind, items = self._waiting[0]
+            try:
+                self._publisher.publish(kind, next(items))
+            except StopIteration:
+                self._waiting.popleft()
+                if not self._waiting:
+                    return
+        self._loop.call_soon(self._publish_some)

@@ -15,6 +15,8 @@ from manaflow.node.parameters import Method
 from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, View, pending_view
 
 NOT_FOUND = "filter not found"
+FORM_BYTES = 500
+"""Of an item's JSON, about, beside its data."""
 
 
 @dataclass(slots=True)
@@ -28,19 +30,38 @@ class Filter:
     polled: float
     """By the injected clock."""
     items: list[Any] = field(default_factory=list)
+    size: int = 0
+    """Bytes of their JSON, about."""
+
+    def keep(self, item: Any) -> int:
+        """Keep one more; returns its bytes, about."""
+        size = size_of(item)
+        self.items.append(item)
+        self.size += size
+        return size
+
+
+def size_of(item: Any) -> int:
+    """Bytes of an item's JSON, about: a hash, a log, a transaction."""
+    if not isinstance(item, dict):
+        return FORM_BYTES
+    return FORM_BYTES + len(item.get("data") or item.get("input") or "")
 
 
 class Filters:
     """The filters of a server; a Publisher that keeps items for them.
 
     A filter that nobody polled for `limits.filter_timeout` is dropped, and so is one that has more than
-    `limits.max_filter_items`: a client learns that it missed something, rather than get a part.
+    `limits.max_filter_items`, or than one answer may hold; and the largest, while all together have more than
+    `limits.max_buffered_bytes`: a client learns that it missed something, rather than get a part.
     """
 
     def __init__(self, limits: Limits, clock: Clock, get_logs: Callable[[LogQuery], Awaitable[list[Any]]]) -> None:
         """`get_logs` is eth_getLogs, for eth_getFilterLogs."""
         self._limits, self._clock, self._get_logs = limits, clock, get_logs
         self._filters: OrderedDict[str, Filter] = OrderedDict()  # the longest unpolled first
+        self.kept_bytes = 0
+        """Of all together, about."""
 
     def methods(self) -> dict[str, Method]:
         """The six methods, by name."""
@@ -60,9 +81,11 @@ class Filters:
             seen = kept.view(item) if kept.kind == kind else None
             if seen is None:
                 continue
-            kept.items.append(seen)
-            if len(kept.items) > self._limits.max_filter_items:
-                del self._filters[name]
+            self.kept_bytes += kept.keep(seen)
+            if len(kept.items) > self._limits.max_filter_items or kept.size > self._limits.max_response_bytes:
+                self._drop(name)
+        while self.kept_bytes > self._limits.max_buffered_bytes:
+            self._drop(max(self._filters, key=lambda name: self._filters[name].size))
 
     def wants(self, kind: str) -> bool:
         """See Publisher."""
@@ -84,7 +107,8 @@ class Filters:
     async def changes(self, filter_id: str) -> list[Any]:
         """eth_getFilterChanges: what came since the last poll."""
         kept = self._poll(filter_id)
-        items, kept.items = kept.items, []
+        self.kept_bytes -= kept.size
+        items, kept.items, kept.size = kept.items, [], 0
         return items
 
     async def logs(self, filter_id: str) -> list[Any]:
@@ -97,7 +121,7 @@ class Filters:
     async def uninstall(self, filter_id: str) -> bool:
         """eth_uninstallFilter: whether it was there."""
         self._expire()
-        return self._filters.pop(filter_id, None) is not None
+        return self._drop(filter_id)
 
     def __len__(self) -> int:
         return len(self._filters)
@@ -125,4 +149,10 @@ class Filters:
             name, kept = next(iter(self._filters.items()))
             if kept.polled > oldest:
                 return
-            del self._filters[name]
+            self._drop(name)
+
+    def _drop(self, name: str) -> bool:
+        """Forget a filter; whether it was there."""
+        kept = self._filters.pop(name, None)
+        self.kept_bytes -= 0 if kept is None else kept.size
+        return kept is not None

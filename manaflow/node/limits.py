@@ -58,7 +58,8 @@ class Limits:
     call_timeout: float = 30.0
     """All calls of one request together."""
     max_buffered_bytes: int = 256 * MEGABYTE
-    """Bodies being read and answers being written, of all HTTP connections together; as much again for WebSockets."""
+    """Bodies being read and answers being written, of all HTTP connections together; as much again for WebSockets, and
+    for what polled filters keep."""
 
     max_connections: int = 512
     """Open sockets, HTTP and WebSocket together; the next one is answered 503 and closed."""
@@ -98,7 +99,7 @@ class Limits:
     max_filters: int = 1000
     """Polled filters of all clients together."""
     max_filter_items: int = 10_000
-    """What one filter keeps between two polls; it is dropped when there is more."""
+    """What one filter keeps between two polls; it is dropped when there is more, or more than `max_response_bytes`."""
     filter_timeout: float = 300.0
     """A filter that nobody polls is dropped after this."""
     max_filter_addresses: int = 1000

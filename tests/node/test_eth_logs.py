@@ -195,6 +195,25 @@ def test_filters(tmp_path: Path) -> None:
             node.call("eth_getFilterChanges", logs)
 
 
+def test_a_subscriber_who_reads_gets_every_log_of_a_large_block(tmp_path: Path) -> None:
+    """More than may wait for one client: what is published in one go would cut off whoever asked for it."""
+
+    async def run(node: Live, logger: Logger) -> None:
+        async with websockets.connect(node.ws_url, max_queue=None) as socket:
+            body = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["logs", {}]}
+            await socket.send(json.dumps(body))
+            await socket.recv()
+            sending = asyncio.create_task(asyncio.to_thread(logger.log, 12_000, 0))
+            for number in range(12_000):
+                log = json.loads(await asyncio.wait_for(socket.recv(), 20))["params"]["result"]
+                assert log["logIndex"] == hex(number)
+            await sending
+
+    with Live(tmp_path) as node:
+        assert node.limits.max_queued_messages < 12_000
+        asyncio.run(run(node, Logger(node)))
+
+
 def test_subscriptions_and_an_undone_block(tmp_path: Path) -> None:
     async def run(node: Live, probe: Probe) -> None:
         async with websockets.connect(node.ws_url) as socket:

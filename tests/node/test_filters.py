@@ -115,6 +115,37 @@ def test_a_filter_with_too_many_items_is_dropped_rather_than_cut_short() -> None
     assert node.call("eth_getFilterChanges", other) == []
 
 
+def large(size: int) -> dict[str, Any]:
+    return {**log(A), "data": "0x" + "00" * size}
+
+
+def test_a_filter_that_no_answer_could_hold_is_dropped() -> None:
+    node = Node(max_response_bytes=100_000)
+    logs, whole = node.call("eth_newFilter", {}), node.call("eth_newPendingTransactionFilter", True)
+    for _ in range(2):
+        for _ in range(4):
+            node.filters.publish("logs", large(10_000))
+        assert len(node.call("eth_getFilterChanges", logs)) == 4
+    node.filters.publish("newPendingTransactions", {"hash": "0x1", "input": "0x" + "00" * 50_000})
+    assert node.is_gone(whole)
+    for _ in range(5):
+        node.filters.publish("logs", large(10_000))
+    assert node.is_gone(logs)
+
+
+def test_all_filters_together_are_bounded_at_the_cost_of_the_largest() -> None:
+    node = Node(max_buffered_bytes=200_000)
+    polled, unpolled, narrow = (node.call("eth_newFilter", {}), node.call("eth_newFilter", {}),
+                                node.call("eth_newFilter", {"address": B}))  # fmt: skip
+    for _ in range(20):
+        node.filters.publish("logs", large(10_000))
+        assert len(node.call("eth_getFilterChanges", polled)) == 1
+    assert node.is_gone(unpolled)
+    for name in (polled, narrow):
+        assert node.call("eth_uninstallFilter", name) is True
+    assert node.filters.kept_bytes == 0
+
+
 @pytest.mark.parametrize("params", [(), (5,), ({"topics": [None] * 5},), ({"address": "0x1"},)])
 def test_bad_queries(params: tuple[Any, ...]) -> None:
     node = Node()
