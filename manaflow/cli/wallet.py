@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manaflow.cli.files import read_bounded, write_whole
+from manaflow.cli.files import read_bounded
 from manaflow.cli.keys import PasswordFile, password
 from manaflow.cli.options import Json, block_hash
 from manaflow.cli.output import ExitCode, show
@@ -27,6 +27,7 @@ from manaflow.cli.wallet_options import (
     client_of,
     location,
     spread,
+    write_result,
 )
 from manaflow.errors import Failure
 from manaflow.moves.marks import ZERO32, Location, Mark
@@ -215,7 +216,7 @@ def wallet_declare(
     target = b"" if to is None else address(to)
     wish = choices.wish(Wish(target, parse_amount(value), b"" if data is None else _hex(data)))
     declared = client_of(node, chain_id).declare(signer, wish, choices.policy(signer))
-    write_whole(out, Draft(declared.transaction, signer).encode())
+    write_result(out, Draft(declared.transaction, signer).encode())
     explanation = explain(declared.transaction, signer)
     fields = {"file": str(out), "explanation": explanation.as_json(), "warning": declared.warning}
     warning = [declared.warning] if declared.warning else []
@@ -249,7 +250,7 @@ def wallet_sign(
             raise Failure(f"{file} is to be signed by {hexed(draft.sender)}, the key is of {account.address}")
         _confirm(explanation.lines(), yes, as_json)
         envelope = keys.sign(draft.transaction, account)
-    write_whole(out, hexed(envelope).encode() + b"\n")
+    write_result(out, hexed(envelope).encode() + b"\n")
     txid = _txid(envelope)
     show(as_json, {"file": str(out), "txid": txid, "explanation": explanation.as_json()}, [f"{out}  {hexed(txid)}"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import wraps
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
-from manaflow.cli.files import MAX_KEY_FILE_BYTES, read_bounded, read_key
+from manaflow.cli.files import MAX_KEY_FILE_BYTES, read_bounded, read_key, write_whole
 from manaflow.cli.keys import PasswordFile, is_keystore, password
+from manaflow.errors import ManaflowError
 from manaflow.moves.marks import ZERO32, Location, Mark
+from manaflow.wallet import strict_json
 from manaflow.wallet.intents import Intent, Policy
 from manaflow.wallet.words import parse_amount
 
@@ -28,6 +31,7 @@ NODE_VARIABLE: Final = "MANAFLOW_NODE"
 KEY_VARIABLE: Final = "MANAFLOW_PRIVATE_KEY"
 MNEMONIC_VARIABLE: Final = "MANAFLOW_MNEMONIC"
 DEFAULT_NODE: Final = "http://127.0.0.1:8545"
+_FUNCTION_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 Node = Annotated[str, typer.Option(help="The node's URL.", envvar=NODE_VARIABLE)]
 ChainId = Annotated[int | None, typer.Option(help="The chain id that the node must have.")]
 KeyFile = Annotated[
@@ -163,6 +167,8 @@ def account_of(key: Path | None, password_file: Path | None, index: int) -> Loca
     """The signer's account: from a file, or a variable. Secrets are never arguments. Raises a usage error, Failure."""
     from manaflow.wallet import keys
 
+    if index and (key is not None or KEY_VARIABLE in os.environ):
+        raise typer.BadParameter(f"--index counts the accounts of {MNEMONIC_VARIABLE}, and another key comes first")
     if key is not None:
         data = read_bounded(key, keys.MAX_KEYSTORE_BYTES)
         if is_keystore(data):
@@ -177,6 +183,18 @@ def account_of(key: Path | None, password_file: Path | None, index: int) -> Loca
     raise typer.BadParameter(f"whose account? Name --key, or set {KEY_VARIABLE} or {MNEMONIC_VARIABLE}")
 
 
+def write_result(out: Path, data: bytes) -> None:
+    """Write a draft or an envelope, over nothing but another one: least of all over a key. Raises a usage error."""
+    from manaflow.wallet.drafts import MAX_FILE_BYTES, read_any
+
+    if out.exists():
+        try:
+            read_any(read_bounded(out, MAX_FILE_BYTES))
+        except ManaflowError:
+            raise typer.BadParameter(f"{out} is neither a draft nor an envelope: it is not overwritten") from None
+    write_whole(out, data)
+
+
 def client_of(node: str, chain_id: int | None) -> Client:
     """A wallet at a node."""
     from manaflow.wallet.client import Client
@@ -188,26 +206,30 @@ def client_of(node: str, chain_id: int | None) -> Client:
 
 
 def call_data(signature: str, arguments: Sequence[str]) -> bytes:
-    """ABI-encoded call of `name(type,...)` with arguments as words; arrays and tuples as JSON. Raises a usage error."""
-    import json
+    """ABI-encoded call of `name(type,...)` with arguments as words; arrays and tuples as JSON. Raises a usage error.
 
+    `uint` is written out as uint256, as in Solidity: the selector of the short form is another function's.
+    """
     from eth_abi.abi import encode
     from eth_abi.exceptions import EncodingError, ParseError
-    from eth_abi.grammar import parse
+    from eth_abi.grammar import normalize, parse
     from eth_utils.abi import function_signature_to_4byte_selector
 
     try:
-        types = parse(signature[signature.index("(") :])
-        kinds = [part.to_type_str() for part in types.components]
-        values = [_argument(kind, text, json.loads) for kind, text in zip(kinds, arguments, strict=True)]
-        return bytes(function_signature_to_4byte_selector(signature)) + encode(kinds, values)
-    except (ValueError, ParseError, EncodingError, AttributeError, TypeError, OverflowError) as error:
+        name, opening, types = signature.replace(" ", "").partition("(")
+        if not _FUNCTION_NAME.fullmatch(name):
+            raise ValueError("no name of a function")
+        listed: str = normalize(opening + types)  # type: ignore[no-untyped-call]
+        kinds = [part.to_type_str() for part in parse(listed).components]
+        values = [_argument(kind, text) for kind, text in zip(kinds, arguments, strict=True)]
+        return bytes(function_signature_to_4byte_selector(name + listed)) + encode(kinds, values)
+    except (ValueError, ParseError, EncodingError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise typer.BadParameter(f"{signature} with {len(arguments)} arguments: {error}") from None
 
 
-def _argument(kind: str, text: str, load: Callable[[str], Any]) -> Any:
+def _argument(kind: str, text: str) -> Any:
     if kind.endswith("]") or kind.startswith("("):
-        return load(text)
+        return strict_json.parse(text.encode())
     if kind.startswith(("uint", "int")):
         return int(text, 0)
     if kind == "bool":
@@ -216,4 +238,9 @@ def _argument(kind: str, text: str, load: Callable[[str], Any]) -> Any:
         return text == "true"
     if kind == "address":
         return address(text)
-    return bytes.fromhex(text.removeprefix("0x")) if kind.startswith("bytes") else text
+    if not kind.startswith("bytes"):
+        return text
+    value, length = bytes.fromhex(text.removeprefix("0x")), kind.removeprefix("bytes")
+    if length and len(value) != int(length):
+        raise ValueError(f"{text} has {len(value)} bytes")  # which end to fill up is not ours to guess
+    return value

@@ -153,6 +153,22 @@ def test_a_guard_stops_it(node: NodeProcess, manaflow: Manaflow, counter: str) -
     assert (lost.code, lost.json["ending"], lost.json["winner"]) == (1, "LostRace", winner)
 
 
+def test_a_key_is_not_overwritten_by_what_is_signed(node: NodeProcess, manaflow: Manaflow) -> None:
+    """A slip of --out would have replaced the only copy of a key by an envelope."""
+    declare = ("wallet", "declare", "--sender", ONE, "--to", NOBODY, "--value", "1wei", "--json", "--out")
+    for _ in range(2):  # over another draft it may go
+        assert manaflow(*declare, "draft.json").code == 0
+    key = Path("key.json")
+    for content in ('{"version": 3, "crypto": {}}', "46" * 32, ""):
+        key.write_text(content)
+        assert manaflow(*declare, key).code == 2
+        told = manaflow("wallet", "sign", "draft.json", "--out", key, "--yes")
+        assert "not overwritten" in refused(told, 2)
+        assert key.read_text() == content
+    for _ in range(2):
+        assert manaflow("wallet", "sign", "draft.json", "--out", "signed.hex", "--yes").code == 0
+
+
 def waiting(node: NodeProcess, index: int) -> str:
     """The id of an Ethereum transaction whose fee cap is below the base fee, as another wallet made it."""
     account = derive(Secret(MNEMONIC), index)
