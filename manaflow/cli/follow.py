@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from manaflow.cli.files import read_genesis, write_whole
-from manaflow.cli.options import Json, JudgeMode, State, Threads
+from manaflow.cli.options import Json, JudgeMode, Judging, State, Threads
 from manaflow.cli.output import ExitCode, naming, show
 from manaflow.errors import Failure, Verdict
 from manaflow.moves.view import hexed
@@ -33,9 +33,7 @@ POLL_SECONDS: Final = 1.0
 def follow(
     sources: Annotated[list[str], typer.Argument(help="URLs of nodes, and folders of .mana files.")],
     state: State,
-    mode: Annotated[
-        JudgeMode, typer.Option(help="How far to judge: moves and state, or execution too.")
-    ] = JudgeMode.MOVES,
+    mode: Judging = JudgeMode.MOVES,
     challenge: Annotated[
         bool, typer.Option("--challenge", help="Execute, prove what is wrong, and submit the proofs to the sources.")
     ] = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from manaflow.cli.files import existing, write_whole
-from manaflow.cli.options import Json
+from manaflow.cli.options import Json, address
 from manaflow.cli.output import show
 from manaflow.coordinator.allocation import load_allocation
 from manaflow.coordinator.genesis import CHALLENGE_BLOCKS, manaflow_config, new_chain
@@ -37,7 +37,7 @@ def genesis(
     if out.exists():
         raise typer.BadParameter(f"{out} exists already")
     accounts = load_allocation(existing(alloc))
-    config = manaflow_config(chain_id, [address_of_text(text) for text in producer], challenge_blocks=challenge_blocks)
+    config = manaflow_config(chain_id, [address(text) for text in producer], challenge_blocks=challenge_blocks)
     seconds = int(time.time()) if timestamp is None else timestamp
     made = new_chain(config, accounts, NATIVE, timestamp=seconds, gas_limit=gas_limit, base_fee=base_fee)
     write_whole(out, encode_genesis(made, NATIVE))
@@ -45,14 +45,3 @@ def genesis(
     found = {"file": str(out), "hash": block.hash, "config": config.hash, "cells": block.header.cells}
     line = f"{out}  genesis of chain {chain_id}, {len(accounts)} accounts, {block.header.cells} cells, "
     show(as_json, found, [line + f"hash 0x{block.hash.hex()}"])
-
-
-def address_of_text(text: str) -> bytes:
-    """20 bytes from 0x and 40 hex digits. Raises a usage error."""
-    try:
-        value = bytes.fromhex(text.removeprefix("0x"))
-    except ValueError:
-        value = b""
-    if len(value) != 20:
-        raise typer.BadParameter(f"{text!r} is no address (0x and 40 hex digits)")
-    return value

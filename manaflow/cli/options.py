@@ -20,6 +20,9 @@ class JudgeMode(StrEnum):
     EXECUTE = "execute"
 
 
+Judging = Annotated[JudgeMode, typer.Option(help="How far to judge: moves and state, or execution too.")]
+
+
 class Engine(StrEnum):
     """Which EVM executes."""
 
@@ -29,10 +32,19 @@ class Engine(StrEnum):
 
 def block_hash(text: str) -> bytes:
     """A block's hash from 0x and 64 hex digits. Raises a usage error."""
+    return _fixed(text, 32, "block hash")
+
+
+def address(text: str) -> bytes:
+    """20 bytes from 0x and 40 hex digits. Raises a usage error."""
+    return _fixed(text, 20, "address")
+
+
+def _fixed(text: str, size: int, kind: str) -> bytes:
     try:
         value = bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
         value = b""
-    if len(value) != 32:
-        raise typer.BadParameter(f"{text!r} is no block hash (0x and 64 hex digits)")
+    if len(value) != size:
+        raise typer.BadParameter(f"{text!r} is no {kind} (0x and {2 * size} hex digits)")
     return value

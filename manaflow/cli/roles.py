@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manaflow.cli.genesis import address_of_text
 from manaflow.cli.keys import PasswordFile
-from manaflow.cli.options import Json, Threads
+from manaflow.cli.options import Json, Threads, address
 from manaflow.cli.serving import Genesis, Greeting, Host, Port, ProducerKey, named_genesis, producer_secret, serve
 from manaflow.errors import Failure
 
@@ -42,7 +41,7 @@ def validator(
     from manaflow.node.opening import Plan, Producing
     from manaflow.node.service import Options
 
-    paid = address_of(key) if coinbase is None else address_of_text(coinbase)
+    paid = address_of(key) if coinbase is None else address(coinbase)
     producing = Producing(key, paid, seconds=None if no_mining else block_time)
     plan = Plan(state, lambda: named_genesis(genesis, state), producing, takes_transactions=False, threads=threads)
     serve(

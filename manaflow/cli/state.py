@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manaflow.cli.files import GENESIS_NAME, MAX_FILE_BYTES, block_paths, genesis_path, read_bounded, read_genesis
-from manaflow.cli.options import Json, JudgeMode, State, Threads
+from manaflow.cli.options import Json, JudgeMode, Judging, State, Threads
 from manaflow.cli.output import naming, progress, show
 from manaflow.errors import Failure
 from manaflow.moves.wire import decode_header
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def import_(
     files: Annotated[list[Path], typer.Argument(help="Block files, and folders of them; genesis.mana begins a chain.")],
     state: State,
-    mode: Annotated[
-        JudgeMode, typer.Option(help="How far to judge: moves and state, or execution too.")
-    ] = JudgeMode.MOVES,
+    mode: Judging = JudgeMode.MOVES,
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
