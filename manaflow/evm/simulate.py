@@ -8,7 +8,7 @@ Overriding the code or nonce of a precompile has no effect.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -159,10 +159,19 @@ def estimate_gas(
     result = run(enough)
     if result.outcome != Ending.SUCCESS:
         raise _failed(result, enough)
-    too_little = result.gas_used - 1
-    guesses = [result.gas_used, (result.gas_used + result.gas_refunded + CALL_STIPEND) * 64 // 63]
+    return search_gas(succeeds, result.gas_used, result.gas_used + result.gas_refunded, enough)
+
+
+def search_gas(succeeds: Callable[[int], bool], used: int, spent: int, enough: int) -> int:
+    """The least gas limit with which a call succeeds, as geth searches: two guesses, then halving, upwards first.
+
+    `enough` gas was enough; the call spent so much of it, and `used` is what was left of that after refunds.
+    """
+    too_little = used - 1
+    guesses = [used, (spent + CALL_STIPEND) * 64 // 63]
     while too_little + 1 < enough:
-        middle = guesses.pop(0) if guesses else min((too_little + enough) // 2, 2 * too_little)
+        upwards = max(2 * too_little, too_little + 1)
+        middle = guesses.pop(0) if guesses else min((too_little + enough) // 2, upwards)
         if not too_little < middle < enough:
             continue
         if succeeds(middle):

@@ -12,14 +12,13 @@ from manaflow.errors import CallFailed, Failure, Verdict
 from manaflow.evm.encoding import encode_envelope
 from manaflow.evm.executor import Execution, Job
 from manaflow.evm.native import RevmExecutor, fill_steps
-from manaflow.evm.simulate import CallRequest, Ending, simulate
+from manaflow.evm.simulate import CallRequest, Ending, search_gas, simulate
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import Mark
 from manaflow.moves.transactions import DeclaredTransaction
 from manaflow.rules.execution import MAX_GAS_LIMIT
 from manaflow.wallet.source import LazyCells, LazyCodes, Snapshot
 
-_STIPEND: Final = 2_300
 _ERROR_SELECTOR: Final = bytes.fromhex("08c379a0")
 """Error(string), what Solidity's require reverts with."""
 MAX_REASON_BYTES: Final = 1_024
@@ -79,7 +78,7 @@ def least_gas(snapshot: Snapshot, transaction: DeclaredTransaction, sender: byte
     first = run(enough)
     if first.status != 1:
         raise CallFailed(why_it_fails(snapshot, replace(transaction, gas_limit=enough), sender))
-    return _search(lambda limit: _succeeds(run, limit), first.gas_used, enough)
+    return search_gas(lambda limit: _succeeds(run, limit), first.gas_used, first.gas_used, enough)
 
 
 def highest_gas(snapshot: Snapshot, transaction: DeclaredTransaction, sender: bytes) -> int:
@@ -97,20 +96,6 @@ def _succeeds(run: Callable[[int], Execution], gas_limit: int) -> bool:
         return run(gas_limit).status == 1
     except Verdict:  # only the gas is another: it is below what is due before the execution
         return False
-
-
-def _search(succeeds: Callable[[int], bool], used: int, enough: int) -> int:
-    """Between the gas that was used, refunds deducted, and a limit that is enough."""
-    too_little, guesses = used - 1, [used, (used + _STIPEND) * 64 // 63]
-    while too_little + 1 < enough:
-        middle = guesses.pop(0) if guesses else min((too_little + enough) // 2, 2 * too_little)
-        if not too_little < middle < enough:
-            continue
-        if succeeds(middle):
-            enough = middle
-        else:
-            too_little = middle
-    return enough
 
 
 def why_it_fails(snapshot: Snapshot, transaction: DeclaredTransaction, sender: bytes) -> str:

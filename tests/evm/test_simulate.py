@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import rlp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from manaflow._native import Codes, World
 from manaflow.errors import CallFailed, Failure, Rule, Verdict
@@ -21,6 +23,7 @@ from manaflow.evm.simulate import (
     access_list_of,
     create_access_list,
     estimate_gas,
+    search_gas,
     simulate,
 )
 from manaflow.moves.hashing import keccak256
@@ -323,6 +326,20 @@ def test_an_estimate_is_exact(name: str) -> None:
     else:
         with pytest.raises(Verdict):
             chain.call(gas_limit=gas - 1)
+
+
+@given(st.integers(0, 2**24), st.integers(0, 2**24), st.integers(0, 2**24), st.integers(0, 2**24))
+def test_the_search_finds_the_least_in_few_steps(used: int, refund: int, more: int, rest: int) -> None:
+    """Also for the wallet, which searches with guards on top: wallet/execution.py."""
+    least, tried = used + more, []
+    enough = least + rest
+
+    def succeeds(limit: int) -> bool:
+        tried.append(limit)
+        return limit >= least
+
+    assert search_gas(succeeds, used, used + refund, enough) == least
+    assert len(tried) <= 60
 
 
 def test_an_estimate_below_the_gas_used_at_the_limit_is_refused() -> None:
