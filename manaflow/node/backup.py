@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ ADMIN_NAME: Final = "admin.json"
 DATA_NAME: Final = "data.mdb"
 WAIT_SECONDS: Final = 15.0
 """How long one call waits for a copy; then it says that the copy goes on, and is called again."""
+KEPT_SECONDS: Final = 60.0
+"""How long the result of a copy waits for whoever asked for it."""
 
 Copy = Callable[[Path], None]
 """Makes one environment's copy in an empty folder."""
@@ -96,12 +99,20 @@ def copies_of(directory: Path) -> dict[str, Copy]:
     return {name: copier(path, name == LATEST) for name, path in environments(directory).items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A copy that is being made, or whose result nobody has come for yet."""
+
+    target: Path
+    task: asyncio.Task[int]
+
+
 class Admin:
     """The token of one running node, and what it is good for."""
 
     def __init__(self, directory: Path) -> None:
         self._path, self._token = directory / ADMIN_NAME, secrets.token_hex(32)
-        self._running: dict[Path, asyncio.Task[int]] = {}
+        self._running: _Running | None = None
         self._is_announced = False
 
     def announce(self, host: str, port: int) -> None:
@@ -133,21 +144,38 @@ class Admin:
         return {"mana_backup": backup}
 
     async def _backup(self, thread: NodeThread, target: Path) -> dict[str, Any]:
-        task = self._running.get(target)
-        if task is None:
-            if self._running:
-                raise RpcError(RESOURCE_UNAVAILABLE, "another backup is being made")
-            validator, latest = await thread.call(lambda chain: (chain.validator, chain.latest))
-            copies: dict[str, Copy] = {
-                LATEST: latest.copy_to,
-                VALIDATOR: lambda folder: validator.store.copy_to(folder, compact=True),
-            }
-            task = self._running[target] = asyncio.create_task(asyncio.to_thread(copy_whole, target, copies))
-        await asyncio.wait({task}, timeout=WAIT_SECONDS)
-        if not task.done():
+        """One copy at a time; several may wait for the same one."""
+        running = self._running
+        if running is not None and running.target != target and not running.task.done():
+            raise RpcError(RESOURCE_UNAVAILABLE, "another backup is being made")
+        if running is None or running.target != target:
+            running = self._running = _Running(target, asyncio.create_task(_copy(thread, target)))
+            running.task.add_done_callback(self._forget_later)
+        await asyncio.wait({running.task}, timeout=WAIT_SECONDS)
+        if not running.task.done():
             return {"done": False, "bytes": 0}
-        del self._running[target]
+        self._forget(running.task)
         try:
-            return {"done": True, "bytes": task.result()}
+            return {"done": True, "bytes": running.task.result()}
         except Failure as failure:
             raise RpcError(RESOURCE_UNAVAILABLE, str(failure)) from None
+
+    def _forget_later(self, task: asyncio.Task[int]) -> None:
+        """Whoever asked comes again for the result; if he is gone, the next one to ask for this path wants a copy."""
+        if not task.cancelled():
+            task.exception()  # told to whoever asks; if nobody does, it is no fault of the loop
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, task)
+
+    def _forget(self, task: asyncio.Task[int]) -> None:
+        if self._running is not None and self._running.task is task:
+            self._running = None
+
+
+async def _copy(thread: NodeThread, target: Path) -> int:
+    """Copy a running node's environments, not on its chain's thread; their bytes."""
+    validator, latest = await thread.call(lambda chain: (chain.validator, chain.latest))
+    copies: dict[str, Copy] = {
+        LATEST: latest.copy_to,
+        VALIDATOR: lambda folder: validator.store.copy_to(folder, compact=True),
+    }
+    return await asyncio.to_thread(copy_whole, target, copies)
