@@ -41,6 +41,7 @@ from manaflow.coordinator.pool import Entry, Limits, Pool, Refusal
 from manaflow.coordinator.view import Records, View
 from manaflow.evm.environment import environment_of
 from manaflow.moves.block import Block
+from manaflow.moves.columns import U8
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32, Mark, Mask
 from manaflow.rules.config import ChainConfig
@@ -180,34 +181,29 @@ class Coordinator:
         return results
 
     def _sealed(self, block: Block) -> list[Result]:
-        self.filling.close(block)
+        self.filling.leave(block)
         self._terms = _terms_after(block.header, self.config)
-        sealed = {row.tobytes() for row in block.leaves.txid}
-        moves = block.moves
-        rows = np.flatnonzero((moves.mark == Mark.NONCE) & ((moves.mask & Mask.REFERENCE) == 0))
-        makers = np.repeat(np.arange(len(block.leaves)), np.diff(block.leaves.move_offsets()))[rows]
-        nonces: dict[bytes, int] = {}
-        users: dict[tuple[bytes, int], bytes] = {}
-        for row, leaf in zip(rows.tolist(), makers.tolist(), strict=True):
-            sender = moves.addr[row].tobytes()
-            nonces[sender] = int.from_bytes(moves.next[row].tobytes(), "big")
-            users[sender, int.from_bytes(moves.prev[row].tobytes(), "big")] = block.leaves.txid[leaf].tobytes()
         included: list[Entry] = []
         results: list[Result] = []
-        for sender, nonce in nonces.items():
+        txids = _rows(block.leaves.txid)
+        sealed = set(txids)
+        uses = _nonce_uses(block)
+        for sender, nonce in {sender: after for sender, _, after, _ in uses}.items():
             for entry in self.pool.pass_nonce(sender, nonce):
                 if entry.txid in sealed:
                     included.append(entry)
                     continue
-                winner = users.get((sender, entry.nonce))
+                of_nonce = (leaf for user, used, _, leaf in uses if (user, used) == (sender, entry.nonce))
+                winner = next((txids[leaf] for leaf in of_nonce), None)
                 results += self.filling.dropped(entry, Reason.NONCE_USED, f"the sender's nonce is {nonce}", winner)
+        self.filling.release()
         forgotten = [self.filling.forgotten(entry) for entry in included]
         return [*forgotten, Included(block.header.number, tuple(e.txid for e in included)), *results]
 
     def _undone(self, block: Block) -> list[Result]:
         """Its transactions wait again, as the newest."""
         self.filling.close(None)
-        self.view.reset()
+        self.filling.reset()
         self._terms = replace(self._terms, number=block.header.number)
         results: list[Result] = []
         for read in self._door.read(block.envelopes, self._terms):
@@ -219,6 +215,21 @@ class Coordinator:
                 txid, refusal = found
                 results.append(Dropped(txid, refusal.reason, refusal.detail, refusal.winner))
         return results
+
+
+def _rows(column: U8) -> list[bytes]:
+    """The rows of uint8[n, w] as bytes."""
+    data, width = column.tobytes(), column.shape[1]
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
+def _nonce_uses(block: Block) -> list[tuple[bytes, int, int, int]]:
+    """(account, nonce before, after, place of the leaf) of every consume of a nonce, in the block's order."""
+    moves = block.moves
+    rows = np.flatnonzero((moves.mark == Mark.NONCE) & ((moves.mask & Mask.REFERENCE) == 0))
+    leaves = np.searchsorted(block.leaves.move_offsets(), rows, side="right") - 1
+    before, after = (words[rows, 24:].copy().view(">u8")[:, 0].tolist() for words in (moves.prev, moves.next))
+    return list(zip(_rows(moves.addr[rows]), before, after, leaves.tolist(), strict=True))
 
 
 def _terms_after(head: Header, config: ChainConfig) -> Terms:

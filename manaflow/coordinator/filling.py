@@ -16,13 +16,13 @@ What becomes of a transaction that cannot be filled now:
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from manaflow._native import Filled
 from manaflow.coordinator.declare import Misfit
+from manaflow.coordinator.line import Line
 from manaflow.coordinator.messages import Admitted, Dropped, Forget, Notice, Reason, Result, Send
 from manaflow.coordinator.naming import Hashes, Named, Rows, batch_of, name_cells
 from manaflow.coordinator.policy import Policy
@@ -67,23 +67,18 @@ class Flight:
     batch: Batch
     since: int
     """What was known of the open block when it was filled."""
-    keys: list[bytes]
-    """The key of each move."""
+    made: dict[bytes, bytes]
+    """Records of the live cells that it makes, by key."""
 
 
 class Filling:
     """See the module."""
 
     def __init__(self, pool: Pool, view: View, policy: Policy) -> None:
-        self.pool, self.view, self.policy = pool, view, policy
+        self.pool, self.view = pool, view
         self.block: Target | None = None
         """None between a sealed block and the next opened one."""
         self._flight: Flight | None = None
-        self._ready: list[tuple[tuple[int, ...], int, bytes]] = []
-        """(key, arrival, txid) of what may be filled next; what no longer may stays until it is met. key: the policy's,
-        behind 1 for what waits for its value to come back, which is executed for nothing as often as not."""
-        self._parked: set[bytes] = set()
-        """Txids that are not tried again in this block."""
         self._thirsty: dict[bytes, bytes] = {}
         """Key of a balance that is too low -> its owner, whose transactions wait."""
         self._after: dict[bytes, set[bytes]] = {}
@@ -92,90 +87,57 @@ class Filling:
         """What the signer of a waiting transaction has been told."""
         self._tries: dict[bytes, int] = {}
         """Txid -> fills in which a transaction was a misfit only because of others before it in the same fill."""
+        self._line = Line(pool, view, policy, self._told)
         self._next_batch = 1
         self._pace = MAX_PACE
 
     @property
     def has_work(self) -> bool:
         """True if `fill` may make a batch."""
-        return self.block is not None and self._flight is None and bool(self._ready)
+        return self._flight is None and bool(self._line)
 
     def open(self, block: Target, cells: Cells) -> None:
         """A block is open, with these cells in it; none was since `close`."""
         self.block = block
-        self.view.learn(cells)
-        for sender in list(self.pool.senders()):
-            self.push_next(sender)
+        self._line.stir(key[1:21] for key in self.view.learn(cells) if key[0] == Mark.NONCE)
+        self._line.open(block.environment.base_fee)
 
     def close(self, block: Block | None) -> None:
         """No block is open: every transaction waits again. block: what the latest index has applied, if anything."""
+        self.leave(block)
+        self.release()
+
+    def leave(self, block: Block | None) -> None:
+        """`close`, but for the transactions that are held: until `release`, some of them may be taken out."""
         self._land()
-        self.view.close_block(block)
+        if block is None and self.block is not None:
+            self._line.begin_anew()
+        self._line.stir(self.view.close_block(block))
+        self._line.stir(self._thirsty.values())
+        self._line.close()
         self.block = None
-        for entry in self.pool:
-            self.pool.release(entry)
-        self._ready.clear()
-        self._parked.clear()
         self._thirsty.clear()
         self._after.clear()
 
-    def _push(self, entry: Entry) -> None:
-        """Make a transaction one that may be filled next, if this block can hold it."""
-        block = self.block
-        if block is None or entry.is_held or entry.txid in self._parked:
-            return
-        base_fee = block.environment.base_fee
-        if entry.max_fee >= base_fee:
-            key = (int(entry.txid in self._told), *self.policy.key(entry, base_fee))
-            heapq.heappush(self._ready, (key, entry.arrival, entry.txid))
+    def release(self) -> None:
+        """Nothing is on its way any more."""
+        self._line.stir(entry.sender for entry in self.pool.release_all())
+
+    def reset(self) -> None:
+        """The sealed state is another than it was; no block is open."""
+        self.view.reset()
+        self._line.begin_anew()
 
     def place(self, entry: Entry) -> None:
         """A transaction has come into the pool."""
-        nonce = self.view.number_at(Mark.NONCE, entry.sender)
-        if entry.nonce == nonce:
-            self._push(entry)
-        elif entry.nonce < nonce:
-            self.pool.hold(entry)
-
-    def push_next(self, sender: bytes) -> None:
-        """A sender's next transaction may be filled; those that its nonce has passed are in the block."""
-        nonce = self.view.number_at(Mark.NONCE, sender)
-        for entry in self.pool.of(sender):
-            if entry.nonce < nonce:
-                self.pool.hold(entry)
-            elif entry.nonce == nonce:
-                self._push(entry)
-            else:
-                break
-
-    def _choose(self, limit: int) -> list[Entry]:
-        """What to fill, by the policy, and by nonce within a sender; what waits for its value goes after all others."""
-        chosen: list[Entry] = []
-        nonces: dict[bytes, int] = {}
-        while self._ready and len(chosen) < limit:
-            key, arrival, txid = heapq.heappop(self._ready)
-            if key[0] and chosen and chosen[0].txid not in self._told:
-                heapq.heappush(self._ready, (key, arrival, txid))
-                break
-            entry = self.pool.get(txid)
-            if entry is None or entry.arrival != arrival or entry.is_held or txid in self._parked:
-                continue
-            nonce = nonces.get(entry.sender)
-            if entry.nonce != (self.view.number_at(Mark.NONCE, entry.sender) if nonce is None else nonce):
-                continue
-            chosen.append(entry)
-            nonces[entry.sender] = entry.nonce + 1
-            following = self.pool.at(entry.sender, entry.nonce + 1)
-            if following is not None:
-                self._push(following)
-        return chosen
+        self._line.place(entry)
 
     def fill(self, limit: int) -> list[Result]:
         """Execute what may go, at most `limit` transactions, and send those that fit."""
         block = self.block
         if block is None or self._flight is not None:
             return []
-        entries = self._choose(min(limit, self._pace))
+        entries = self._line.choose(min(limit, self._pace))
         if not entries:
             return []
         filled, entries = self._execute(block, entries)
@@ -190,8 +152,8 @@ class Filling:
         results = self._refused(refused, lambda key: key in named.made or key in named.spoiled)
         results += self._settle_misfits(steps, named)
         for step in (*named.pushed, *named.unsettled, *named.misfits):
-            self.push_next(steps[step].sender)
-        return [*results, *self._send([steps[step] for step in named.kept], batch)]
+            self._line.push_next(steps[step].sender)
+        return [*results, *self._send([steps[step] for step in named.kept], batch, named.made)]
 
     def _execute(self, block: Target, entries: list[Entry]) -> tuple[Filled, list[Entry]]:
         """Execute one after another as many as can be, and say which.
@@ -215,20 +177,19 @@ class Filling:
                 place = place_of_missing(failure)
                 if place is None:
                     raise
-                self._parked.add(entries[place].txid)
+                self._line.park(entries[place].txid)
                 behind, entries = entries[place + 1 :], entries[:place]
                 for sender in dict.fromkeys(entry.sender for entry in behind):
-                    self.push_next(sender)
+                    self._line.push_next(sender)
                 self._pace = max(place // 4, MIN_PACE)
             else:
                 return filled, entries
 
-    def _send(self, entries: list[Entry], batch: Batch) -> list[Result]:
+    def _send(self, entries: list[Entry], batch: Batch, made: dict[bytes, bytes]) -> list[Result]:
         if not entries or self.block is None:
             return []
-        moves = batch.moves
-        keys, since = key_rows(moves.mark, moves.addr, moves.slot), self.block.sequence
-        self._flight = Flight(self._next_batch, entries, batch, since, keys)
+        since = self.block.sequence
+        self._flight = Flight(self._next_batch, entries, batch, since, made)
         self._next_batch += 1
         for entry in entries:
             self.pool.hold(entry)
@@ -247,13 +208,15 @@ class Filling:
             senders.add(entry.sender)
             balance, nonce, code = (bytes((mark,)) + entry.sender + ZERO32 for mark in _SENDERS)
             if is_block_full(why):
-                self._parked.add(entry.txid)
+                self._line.park(entry.txid)
             elif self._now(Mark.BALANCE, entry.sender) < entry.cost:
                 self._thirsty[balance] = entry.sender
             elif touched(balance) or touched(nonce) or touched(code):
-                self.push_next(entry.sender)
+                self._line.push_next(entry.sender)
             elif self._now(Mark.NONCE, entry.sender) == entry.nonce:
                 results += self.dropped(entry, Reason.INVALID, why)
+            else:
+                self._line.stir((entry.sender,))
         return results
 
     def _now(self, mark: Mark, sender: bytes) -> int:
@@ -273,7 +236,7 @@ class Filling:
 
     def _misfit(self, entry: Entry, misfit: Misfit) -> list[Result]:
         """The state is not what the signature allows: wait for it, or let go; the signer is told once of each case."""
-        self._parked.add(entry.txid)
+        self._line.park(entry.txid)
         waited = misfit.expected if misfit.field == "intx" else None
         if waited is not None and waited in self.pool:
             self._after.setdefault(waited, set()).add(entry.txid)
@@ -298,6 +261,8 @@ class Filling:
         if reply.block != block.environment.number or len(verdicts) != len(flight.entries):
             return self.lost(batch)
         self._flight = None
+        if _is_as_filled(flight, block, reply):
+            return self._all_admitted(flight, block, reply)
         learnt = self._learn(block, reply)
         refused = [
             (i, entry, verdict)
@@ -314,8 +279,17 @@ class Filling:
             results += self._refused_by_validator(entry, verdict, reply.sequence != flight.since)
         self._wake(learnt, admitted)
         for sender in dict.fromkeys(entry.sender for _, entry, _ in refused):
-            self.push_next(sender)
+            self._line.push_next(sender)
         return results
+
+    def _all_admitted(self, flight: Flight, block: Target, reply: Reply) -> list[Result]:
+        """The whole batch is in the block, and nothing of others: the world has it already."""
+        block.sequence = reply.sequence
+        self.view.take(flight.made)
+        block.gas += int(flight.batch.gas_used.sum())
+        admitted = tuple(entry.txid for entry in flight.entries)
+        self._wake(flight.made, admitted)
+        return [Admitted(block.environment.number, admitted)]
 
     def learnt(self, reply: Reply) -> list[Result]:
         """What others have done to the open block. A batch on its way is settled by its own reply."""
@@ -334,7 +308,7 @@ class Filling:
         """is_news: others have changed the block since the fill. If not, another fill would be the same."""
         self.pool.release(entry)
         if is_full(verdict) or (verdict.rule in RACE_RULES and not is_news):
-            self._parked.add(entry.txid)
+            self._line.park(entry.txid)
         elif verdict.rule in RACE_RULES:
             entry.winner = verdict.winner or entry.winner
         else:
@@ -343,17 +317,18 @@ class Filling:
 
     def _wake(self, learnt: Iterable[bytes], admitted: Iterable[bytes]) -> None:
         """Transactions that waited for what is now there. Nonces may have moved for others than senders (EIP-7702)."""
+        thirsty = self._thirsty
         for key in learnt:
             if key[0] == Mark.NONCE:
-                self.push_next(key[1:21])
-            elif key in self._thirsty:
-                self.push_next(self._thirsty.pop(key))
-        for txid in admitted:
+                self._line.push_next(key[1:21])
+            elif thirsty and key in thirsty:
+                self._line.push_next(thirsty.pop(key))
+        for txid in admitted if self._after else ():
             for waiting in sorted(self._after.pop(txid, ())):
-                self._parked.discard(waiting)
+                self._line.unpark(waiting)
                 entry = self.pool.get(waiting)
                 if entry is not None:
-                    self.push_next(entry.sender)
+                    self._line.push_next(entry.sender)
 
     def lost(self, batch: int) -> list[Result]:
         """Nobody knows what became of the batch: its transactions are filled again, and the reply to that will tell."""
@@ -361,18 +336,17 @@ class Filling:
         if flight is None or flight.id != batch:
             return []
         self._land()
+        for entry in flight.entries:
+            self.pool.release(entry)
         for sender in dict.fromkeys(entry.sender for entry in flight.entries):
-            self.push_next(sender)
+            self._line.push_next(sender)
         return []
 
     def _land(self) -> None:
-        """Take back what the world has of the batch on its way."""
+        """Take back what the world has of the batch on its way. Its transactions are held until they are released."""
         flight, self._flight = self._flight, None
-        if flight is None:
-            return
-        self.view.restore(_consumed(flight, range(len(flight.entries))))
-        for entry in flight.entries:
-            self.pool.release(entry)
+        if flight is not None:
+            self.view.restore(_consumed(flight, range(len(flight.entries))))
 
     def dropped(self, entry: Entry, reason: Reason, detail: str, winner: bytes | None = None) -> list[Result]:
         """A transaction leaves the pool; its sender's later ones stay, behind a gap."""
@@ -381,13 +355,25 @@ class Filling:
 
     def forgotten(self, entry: Entry) -> Forget:
         """The disk need not keep a transaction that has left the pool."""
-        self._told.pop(entry.txid, None)
-        self._tries.pop(entry.txid, None)
-        self._parked.discard(entry.txid)
+        for waiting in (self._told, self._tries):
+            if waiting:
+                waiting.pop(entry.txid, None)
+        self._line.unpark(entry.txid)
         return Forget(entry.arrival)
 
 
-def _consumed(flight: Flight, which: Iterable[int]) -> set[bytes]:
+def _is_as_filled(flight: Flight, block: Target, reply: Reply) -> bool:
+    """True if the open block has taken all of a batch, and nothing else since it was filled."""
+    count = len(flight.entries)
+    is_alone = block.sequence == flight.since and reply.sequence == flight.since + count
+    return is_alone and reply.verdicts.count(None) == count and len(reply.cells) >= len(flight.made)
+
+
+def _consumed(flight: Flight, which: Sequence[int]) -> set[bytes]:
     """The keys that these transactions of a batch consume."""
+    if not which:
+        return set()
+    moves = flight.batch.moves
+    keys = key_rows(moves.mark, moves.addr, moves.slot)
     offsets, consumes = flight.batch.offsets().tolist(), flight.batch.consumes.tolist()
-    return {key for i in which for key in flight.keys[offsets[i] : offsets[i] + consumes[i]]}
+    return {key for i in which for key in keys[offsets[i] : offsets[i] + consumes[i]]}

@@ -11,6 +11,8 @@ class Policy(Protocol):
     """An order among transactions of different senders; those of one sender go by nonce."""
 
     name: str
+    is_of_fees: bool
+    """Whether the order depends on the base fee."""
 
     def key(self, entry: Entry, base_fee: int) -> tuple[int, ...]:
         """Smaller goes first. `base_fee` (wei) is the open block's. Must depend on nothing else."""
@@ -21,6 +23,7 @@ class Arrival:
     """First come, first served."""
 
     name = "arrival"
+    is_of_fees = False
 
     def key(self, entry: Entry, base_fee: int) -> tuple[int, ...]:
         """By arrival."""
@@ -31,6 +34,7 @@ class PriorityFee:
     """Who pays the producer most for each gas goes first."""
 
     name = "priority-fee"
+    is_of_fees = True
 
     def key(self, entry: Entry, base_fee: int) -> tuple[int, ...]:
         """By the tip per gas that is left of the fee cap, then by arrival."""

@@ -75,6 +75,9 @@ class Added:
     gone: tuple[tuple[Entry, Refusal], ...]
 
 
+NOBODY: Final = Added(())
+
+
 class Pool:
     """See the module."""
 
@@ -89,6 +92,8 @@ class Pool:
         """(expires, arrival, txid), likewise."""
         self._crowds: list[tuple[int, bytes]] = []
         """(-count, sender): for each sender of two or more that are not held, at least as many as there are."""
+        self._held: dict[bytes, Entry] = {}
+        """By txid."""
 
     def __len__(self) -> int:
         return len(self._by_txid)
@@ -105,11 +110,15 @@ class Pool:
 
     def at(self, sender: bytes, nonce: int) -> Entry | None:
         """The transaction of this sender with this nonce."""
-        return self._by_sender.get(sender, {}).get(nonce)
+        mine = self._by_sender.get(sender)
+        return None if mine is None else mine.get(nonce)
 
     def of(self, sender: bytes) -> list[Entry]:
         """A sender's transactions by ascending nonce."""
-        return [entry for _, entry in sorted(self._by_sender.get(sender, {}).items())]
+        mine = self._by_sender.get(sender)
+        if mine is None:
+            return []
+        return [mine[nonce] for nonce in sorted(mine)] if len(mine) > 1 else list(mine.values())
 
     def senders(self) -> Iterator[bytes]:
         """Who has transactions here, in the order of their first ones."""
@@ -119,14 +128,18 @@ class Pool:
         """Take a transaction, if it has a place: that of one it outbids, or a free one, a cheaper one's, a crowd's."""
         if entry.txid in self._by_txid:
             return Refusal(Reason.KNOWN, "the transaction is in the pool already")
-        mine = self._by_sender.get(entry.sender, {})
-        old = mine.get(entry.nonce)
-        if old is not None:
-            refusal = _outbids(entry, old)
-            if refusal is not None:
-                return refusal
-        elif len(mine) >= self.limits.per_sender:
-            return Refusal(Reason.SENDER_FULL, f"the sender has {len(mine)} transactions waiting, and no more may")
+        mine, old = self._by_sender.get(entry.sender), None
+        if mine is not None:
+            old = mine.get(entry.nonce)
+            if old is not None:
+                refusal = _outbids(entry, old)
+                if refusal is not None:
+                    return refusal
+            elif len(mine) >= self.limits.per_sender:
+                return Refusal(Reason.SENDER_FULL, f"the sender has {len(mine)} transactions waiting, and no more may")
+        if old is None and self._has_room(entry):
+            self._insert(entry)
+            return NOBODY
         gone = self._make_room(entry, old)
         if isinstance(gone, Refusal):
             return gone
@@ -134,6 +147,12 @@ class Pool:
             self.remove(leaving.txid)
         self._insert(entry)
         return Added(tuple(gone))
+
+    def _has_room(self, entry: Entry) -> bool:
+        """True if nobody must leave for it."""
+        limits = self.limits
+        is_small = self.total_bytes + len(entry.envelope) <= limits.total_bytes
+        return is_small and len(self._by_txid) < limits.transactions
 
     def _make_room(self, entry: Entry, old: Entry | None) -> list[tuple[Entry, Refusal]] | Refusal:
         """Who must leave so that `entry` fits: the one it replaces, the cheapest, a crowd's. Nothing changes yet."""
@@ -208,19 +227,33 @@ class Pool:
     def hold(self, entry: Entry) -> None:
         """Neither evict nor replace it until it is released: it is on its way into a block."""
         entry.is_held = True
+        self._held[entry.txid] = entry
 
     def release(self, entry: Entry) -> None:
         """It is one of those that wait again."""
         if entry.is_held:
             entry.is_held = False
+            if self._held.get(entry.txid) is entry:
+                del self._held[entry.txid]
             heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
             self._count_anew(entry.sender)
 
+    def release_all(self) -> list[Entry]:
+        """Nothing is on its way any more: who was, in the order in which they were held."""
+        released = list(self._held.values())
+        for entry in released:
+            self.release(entry)
+        return released
+
     def _insert(self, entry: Entry) -> None:
         self._by_txid[entry.txid] = entry
-        self._by_sender.setdefault(entry.sender, {})[entry.nonce] = entry
+        mine = self._by_sender.get(entry.sender)
+        if mine is None:
+            self._by_sender[entry.sender] = {entry.nonce: entry}
+        else:
+            mine[entry.nonce] = entry
+            self._count_anew(entry.sender)
         self.total_bytes += len(entry.envelope)
-        self._count_anew(entry.sender)
         heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
         heapq.heappush(self._expiring, (entry.expires, entry.arrival, entry.txid))
         if len(self._cheapest) > 2 * len(self) + 64:
@@ -235,6 +268,7 @@ class Pool:
         entry = self._by_txid.pop(txid, None)
         if entry is None:
             return None
+        self._held.pop(txid, None)
         mine = self._by_sender[entry.sender]
         del mine[entry.nonce]
         if not mine:
@@ -244,8 +278,13 @@ class Pool:
 
     def pass_nonce(self, sender: bytes, nonce: int) -> list[Entry]:
         """Take out what a sender's nonce has passed, ascending: those below `nonce`."""
-        passed = sorted(n for n in self._by_sender.get(sender, {}) if n < nonce)
-        return [entry for n in passed if (entry := self.remove(self._by_sender[sender][n].txid)) is not None]
+        mine = self._by_sender.get(sender)
+        if mine is None:
+            return []
+        passed = [mine[n] for n in sorted(mine) if n < nonce]
+        for entry in passed:
+            self.remove(entry.txid)
+        return passed
 
     def expire(self, number: int) -> list[Entry]:
         """Take out what block `number` may no longer hold or the pool no longer keeps, the earliest to expire first."""

@@ -93,6 +93,11 @@ class View:
             self.world.load(cells.mark, cells.addr, cells.slot, cells.value)
         return keys
 
+    def take(self, made: Mapping[bytes, bytes]) -> None:
+        """Take over cells of the open block of which the world has the values. made: records by key."""
+        self.known.update(made)
+        self._open.update(made)
+
     def restore(self, keys: Iterable[bytes], made: Mapping[bytes, bytes] | None = None) -> None:
         """Give the world back what lives at these keys: what `made` says was made since, else what the view has."""
         made = made or {}
@@ -101,22 +106,28 @@ class View:
             mark, addr, slot = _columns([key for key, _ in data])
             self.world.load(mark, addr, slot, b"".join(value for _, value in data))
 
-    def close_block(self, block: Block | None) -> None:
-        """The open block is gone. block: what the latest index has applied instead, None if nothing."""
+    def close_block(self, block: Block | None) -> set[bytes]:
+        """The open block is gone; returns the accounts whose nonce may be another now.
+
+        block: what the latest index has applied instead, None if nothing.
+        """
         self._asked.clear()
         rows = np.zeros(0, np.int64) if block is None else np.flatnonzero((block.moves.mask & Mask.REFERENCE) == 0)
-        stale = set(self._open)
+        stale, self._open = self._open, set()
+        moved = {key[1:21] for key in stale if key[0] == Mark.NONCE}
         if block is not None and len(rows):
             moves = block.moves
             mark, addr, slot = moves.mark[rows], moves.addr[rows], moves.slot[rows]
             self.world.load(mark, addr, slot, moves.next[rows])  # row by row: the last consume of a location stays
             keys = key_rows(mark, addr, slot)
             stale.difference_update(keys)
+            moved.update(key[1:21] for key in keys if key[0] == Mark.NONCE)
+            known = self.known
             for key in keys:
-                self.known.pop(key, None)
+                known.pop(key, None)
         self._forget(stale)
-        self._open.clear()
         self._stay_small()
+        return moved
 
     def reset(self) -> None:
         """Forget everything: the latest index went back, or nobody knows what the world holds."""
