@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-/// The part of an ERC-20 that moves tokens.
+/// The part of an ERC-20 that moves tokens, and nothing else: what benchmarks/fills.py measures. Another contract than
+/// examples/amm/contracts/Token.sol, which has names, a supply and reasons for a refusal; recorded measurements are of
+/// this one, for the Shanghai EVM, with its balances at slot 0.
 contract Token {
     mapping(address => uint256) public balanceOf;
     mapping(address => mapping(address => uint256)) public allowance;

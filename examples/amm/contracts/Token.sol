@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-/// An ERC-20 with a fixed supply, which genesis hands out.
+/// An ERC-20 with a fixed supply, which genesis hands out. A whole token, as wallets and explorers ask for; the one of
+/// benchmarks/contracts is less, and is what is measured there.
 contract Token {
     string public constant name = "Manaflow example token";
     string public constant symbol = "MET";
