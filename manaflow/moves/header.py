@@ -58,8 +58,7 @@ class Header:
 
     def encode(self) -> bytes:
         """The header's RLP."""
-        body = b"".join([_written(name, getattr(self, name)) for name in _NAMES])
-        return list_prefix(len(body)) + body
+        return _encoded(self)
 
     @property
     def hash(self) -> bytes:
@@ -86,6 +85,13 @@ def _decoded(data: bytes) -> Header:
     if header.version != HEADER_VERSION:
         raise Verdict(Rule.B1, "version of the header", expected=HEADER_VERSION, actual=header.version)
     return header
+
+
+@lru_cache(maxsize=256)
+def _encoded(header: Header) -> bytes:
+    """A sealed header is written into its hash, its file and its canonical record."""
+    body = b"".join([_written(name, getattr(header, name)) for name in _NAMES])
+    return list_prefix(len(body)) + body
 
 
 @lru_cache(maxsize=256)

@@ -122,17 +122,25 @@ class _Head:
     frames_at: int
 
 
-def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9) -> bytes:
-    """The block's file. `level` is zstd's: it changes the bytes, not what they mean.
-
-    Raises Verdict(B1) if the counts of the leaves do not sum to the number of moves, or a part has no form on the wire.
-    """
+def check_form(block: Block) -> None:
+    """Raises Verdict(B1) if the counts of the leaves do not sum to the number of moves, or a part has no form here."""
     offsets = block.leaves.move_offsets()
     if offsets[-1] != len(block.moves):
         raise Verdict(Rule.B1, "moves counted by the leaves", expected=len(block.moves), actual=int(offsets[-1]))
     _check_longest(block.envelopes, "envelopes")
     _check_longest(block.codes, "codes")
-    derived = Derived(hashing.keccak_many(block.envelopes), hashing.moves_roots(block.moves, offsets))
+    _encode_header(block)
+
+
+def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9, *, derived: Derived | None = None) -> bytes:
+    """The block's file. `level` is zstd's: it changes the bytes, not what they mean.
+
+    derived: of this very body, if it was hashed already. Raises Verdict(B1) as check_form does.
+    """
+    check_form(block)
+    if derived is None:
+        roots = hashing.moves_roots(block.moves, block.leaves.move_offsets())
+        derived = Derived(hashing.keccak_many(block.envelopes), roots)
     locations, index, (n_locations, n_addresses) = encode_locations(block.moves)
     chains = Chains.of(index)
     raw = (

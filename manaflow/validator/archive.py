@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from manaflow.errors import Pruned, StorageFailure, Verdict
+from manaflow.errors import Failure, Pruned, StorageFailure, Verdict
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
@@ -186,6 +186,18 @@ class Archive:
         for key, _ in self._txn.items(Table.CANONICAL):
             return int.from_bytes(key, "big")
         return None
+
+
+def misplaced(header: Header, head: Canonical, archive: Archive) -> Failure:
+    """Why a block is not the one after the head, although no rule is broken: its parent is another block."""
+    named, parent = f"block {header.number} (0x{header.hash.hex()})", f"0x{header.parent_hash.hex()}"
+    own, is_known = archive.canonical(header.number), archive.data(header.parent_hash) is not None
+    if own is not None and own.hash == header.hash:
+        return Failure(f"{named} is in the chain already")
+    if not is_known:
+        return Failure(f"the parent of {named} is unknown: {parent}")
+    at = f"block {head.header.number}, 0x{head.hash.hex()}"
+    return Failure(f"{named} builds on {parent}, which is not the head ({at}): undo to it first")
 
 
 def is_pruned(stored: bytes | memoryview) -> bool:

@@ -18,6 +18,8 @@ from manaflow.validator.store import ROOM, Store, Table, Transaction
 
 ROOM_A_MOVE: Final = 256
 """Bytes of map asked for per move beside the block's own bytes; the index writes 10 to 33 a move."""
+OWN_LEVEL: Final = 3
+"""zstd's, of the files of blocks that come as objects: a third of level 9's time, and 0.2 % more bytes."""
 
 
 def has_chain(path: Path) -> bool:

@@ -6,12 +6,13 @@ one and words the verdict. The plain functions are the rules: a twin that refuse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 
+from manaflow.errors import Verdict
 from manaflow.evm.envelopes import decode_envelopes
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
@@ -19,6 +20,7 @@ from manaflow.moves.columns import I64, Leaves
 from manaflow.moves.hashing import Hashing
 from manaflow.moves.header import Header
 from manaflow.moves.leaf import Leaf
+from manaflow.moves.wire_leaves import Derived
 from manaflow.rules.bodies import check_b3_root, check_codes, check_withdrawals_root
 from manaflow.rules.config import ChainConfig
 from manaflow.rules.genesis import check_genesis
@@ -35,6 +37,7 @@ from manaflow.validator.transactions import (
     check_moves,
     check_signatures,
     judge,
+    plain_rules,
     refuse,
 )
 
@@ -50,13 +53,24 @@ class Checked:
     makers: SignedMakers
     """Makers of cells that signers have fixed, for V1."""
 
+    @property
+    def derived(self) -> Derived:
+        """What the rest of the body says about the leaves: here they say so themselves."""
+        return Derived(self.transactions.envelopes.txid, self.block.leaves.moves_root)
 
-def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, threads: int = 0) -> Checked:
+
+def check_block(
+    block: Block,
+    ancestry: Ancestry,
+    hashing: Hashing = NATIVE,
+    threads: int = 0,
+    judged: Set[int] = frozenset(),
+) -> Checked:
     """Judge a block after genesis by B2 to B8, S1 to S4 and M1 to M6; V and X are not judged here.
 
     Order: B2 B6 B7; counts, withdrawals, codes, sizes of leaves, B8, roots; then check_transactions. Raises Verdict at
     the first offender of the first broken rule; Unsupported before the chain's first fork. threads: how many at most, 0
-    for all.
+    for all. judged: signed transactions that fulfil S and M, by place of their leaves.
     """
     check_header(block.header, block.signature, ancestry)
     code_hashes = check_counts(block)
@@ -70,23 +84,43 @@ def check_block(block: Block, ancestry: Ancestry, hashing: Hashing = NATIVE, thr
     kinds |= dict(enumerate((kind for kind, _ in closing), len(block.leaves) - len(closing)))
     envelopes = decode_envelopes(block.envelopes, threads)
     transactions = Transactions(block, offsets, kinds, envelopes, len(opening), frozenset(code_hashes))
-    makers = check_transactions(transactions, ancestry)
+    makers = check_transactions(transactions, ancestry, judged)
     return Checked(block, code_hashes, transactions, makers)
 
 
-def check_transactions(transactions: Transactions, ancestry: Ancestry) -> SignedMakers:
+def check_transactions(transactions: Transactions, ancestry: Ancestry, judged: Set[int] = frozenset()) -> SignedMakers:
     """S of all, B3's totals, M of all, B4, B5: raises the Verdict of the first offender.
 
-    Returns the makers of cells that signers have fixed: V1, where the state is known, judges them.
+    judged: see check_block; unless all are, and none is a declared one, all are judged. Returns the makers of cells
+    that signers have fixed: V1, where the state is known, judges them.
     """
     config = ancestry.config
-    broken = judge(transactions, config)
-    makers = check_signatures(transactions, config, broken)
-    check_totals(transactions, config)
-    check_moves(transactions, config, broken)
+    if judged and judged >= set(_signed_places(transactions)) and not transactions.declared.any():
+        makers = SignedMakers.of({})
+        check_totals(transactions, config)
+        _check_system_moves(transactions, config)
+    else:
+        broken = judge(transactions, config)
+        makers = check_signatures(transactions, config, broken)
+        check_totals(transactions, config)
+        check_moves(transactions, config, broken)
     check_codes_made(transactions)
     check_hashes_seen(transactions, ancestry.seen)
     return makers
+
+
+def _signed_places(transactions: Transactions) -> range:
+    return range(transactions.signed.start, transactions.signed.stop)
+
+
+def _check_system_moves(transactions: Transactions, config: ChainConfig) -> None:
+    """M of system transactions, and the masks of B8."""
+    for t in sorted(transactions.kinds):
+        try:
+            for rule in plain_rules(transactions, config, t):
+                rule()
+        except Verdict as verdict:
+            raise verdict.at(t) from None
 
 
 def check_header(header: Header, signature: bytes, ancestry: Ancestry) -> None:

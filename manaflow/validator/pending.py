@@ -40,6 +40,8 @@ class Pending:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._signed: dict[bytes, bytes | None] = {}
+        """The answer that `signed` gave last, by parent: it is asked for at every turn of a node."""
 
     def begin(self, opened: Header, opening: Batch, admitted: Sequence[Batch] = ()) -> None:
         """Forget the open block that was there, and begin one. admitted: what it has taken before it comes to disk."""
@@ -78,8 +80,14 @@ class Pending:
 
     def signed(self, parent_hash: bytes) -> bytes | None:
         """Hash of the block that this node's producer signed on a parent, if it did."""
-        with self._store.read() as txn:
-            return txn.get(Table.SIGNED, parent_hash)
+        if parent_hash not in self._signed:
+            with self._store.read() as txn:
+                self._signed = {parent_hash: txn.get(Table.SIGNED, parent_hash)}
+        return self._signed[parent_hash]
+
+    def ask_anew(self) -> None:
+        """Before a transaction that may change SIGNED: what it said is forgotten."""
+        self._signed = {}
 
 
 def forget_open_block(txn: Transaction) -> None:

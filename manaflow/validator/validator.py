@@ -17,12 +17,12 @@ from manaflow.moves.batch import Batch
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.trees import Frontier, leaf_hash
-from manaflow.moves.wire import GenesisFile, decode_block, decode_header, encode_block
+from manaflow.moves.wire import GenesisFile, check_form, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import is_header_source
 from manaflow.rules.config import ChainConfig, Profile
 from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
-from manaflow.validator.archive import Archive
-from manaflow.validator.beginning import ROOM_A_MOVE, put_block, write_genesis
+from manaflow.validator.archive import Archive, misplaced
+from manaflow.validator.beginning import OWN_LEVEL, ROOM_A_MOVE, put_block, write_genesis
 from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
 from manaflow.validator.conflicts import explain
 from manaflow.validator.convictions import (
@@ -195,21 +195,26 @@ class Validator:
         """Judge the next block by every rule of the mode; commit it if it fulfils them, and forget the open block.
 
         data: the block's file, or the block. own: this node's producer has sealed it, and signs no other on its parent.
-        judged: what this process has executed already; leaves that are those are not executed again. Raises Verdict if
-        it breaks a rule, Failure if it does not follow the head, StorageFailure if it could not be written; then
-        nothing has changed.
+        judged: what this process has judged already; leaves that are those are not judged again by S, M and X. Raises
+        Verdict if it breaks a rule, Failure if it does not follow the head, StorageFailure if it could not be written;
+        then nothing has changed.
         """
         if isinstance(data, Block):
-            block, data = data, encode_block(data, self._hashing)
+            check_form(data)
+            block = data
         else:
             block = self._decode(data)
         self._check_follows(block.header)
-        checked = check_block(block, self._ancestry(), self._hashing, self.threads)
+        logs = {} if judged is None else judged.logs_in(block)
+        checked = check_block(block, self._ancestry(), self._hashing, self.threads, logs.keys())
+        if isinstance(data, Block):
+            data = encode_block(block, self._hashing, OWN_LEVEL, derived=checked.derived)
         record = self._head.followed_by(block.header, self.config.genesis_number)
         with self._all_or_nothing():
+            self.pending.ask_anew()
             with self.store.write(ROOM + 4 * len(data) + ROOM_A_MOVE * len(block.moves)) as txn:
                 net = self._check_state(txn, checked)
-                logs = self._check_execution(txn, checked, judged)
+                logs = self._check_execution(txn, checked, logs)
                 put_block(txn, record, data, dict(zip(checked.code_hashes, block.codes, strict=True)))
                 pending = self._index.apply(txn, block.header.number, net, block.leaves.txid)
                 settle(txn, block, own=own)
@@ -234,7 +239,7 @@ class Validator:
         checked = check_block(block, self._ancestry(), self._hashing, self.threads)
         with self.store.read() as txn:
             self._check_state(txn, checked)
-            self._check_execution(txn, checked, None)
+            self._check_execution(txn, checked, {})
 
     def judge_execution(self, block: Block) -> None:
         """X0 to X5 of a block that fulfils every other rule, in any mode. Raises Verdict, or Failure."""
@@ -254,23 +259,10 @@ class Validator:
 
     def _check_follows(self, header: Header) -> None:
         """The block is for the head, and not void (F1). Another parent says nothing of the block."""
-        head, block_hash = self._head, header.hash
         with self.store.read() as txn:
             check_f1(txn, header)
-        if header.parent_hash == head.hash:
-            return
-        named = f"block {header.number} (0x{block_hash.hex()})"
-        with self.store.read() as txn:
-            known = Archive(txn)
-            own, parent = known.canonical(header.number), known.data(header.parent_hash)
-        if own is not None and own.hash == block_hash:
-            raise Failure(f"{named} is in the chain already")
-        if parent is not None:
-            raise Failure(
-                f"{named} builds on 0x{header.parent_hash.hex()}, which is not the head (block {head.header.number}, "
-                f"0x{head.hash.hex()}): undo to it first"
-            )
-        raise Failure(f"the parent of {named} is unknown: 0x{header.parent_hash.hex()}")
+            if header.parent_hash != self._head.hash:
+                raise misplaced(header, self._head, Archive(txn))
 
     def hash_seen(self, number: int) -> bytes | None:
         """The hash that BLOCKHASH shows the next block for a block before the head (B5); None if the chain has none."""
@@ -287,9 +279,11 @@ class Validator:
         except Verdict as verdict:
             raise explain(verdict, block, Archive(txn)) from None
 
-    def _check_execution(self, txn: Transaction, checked: Checked, judged: JudgedLeaves | None) -> Mapping[int, bytes]:
-        """X0 to X5, in mode `execute`, of what is not judged yet. Returns the RLP of logs of leaves that are."""
-        known = {} if judged is None else judged.logs_in(checked.block)
+    def _check_execution(self, txn: Transaction, checked: Checked, known: Mapping[int, bytes]) -> Mapping[int, bytes]:
+        """X0 to X5, in mode `execute`, of what is not judged yet. Returns the RLP of logs of leaves that are judged.
+
+        known: of those that were judged before.
+        """
         if self.mode != Mode.EXECUTE:
             return known
         senders = checked.transactions.spread(checked.transactions.envelopes.sender)
