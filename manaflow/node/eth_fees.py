@@ -28,6 +28,8 @@ DEFAULT_TIP: Final = 10**9
 """Wei per gas, where nobody pays any."""
 MAX_TIP: Final = 500 * 10**9
 """No suggestion is above."""
+BLOCKS_AT_ONCE: Final = 16
+"""Whose tips are read before other calls get their turn on the chain's thread."""
 MAX_HISTORY: Final = 1024
 """Blocks of one eth_feeHistory."""
 MAX_PERCENTILES: Final = 100
@@ -98,47 +100,53 @@ class FeeMethods:
     async def history(self, count: Any, newest: BlockTag, percentiles: list[float] | None = None) -> Form:
         """eth_feeHistory. count: a Quantity or a number."""
         blocks = count if isinstance(count, int) and not isinstance(count, bool) else _quantity(count)
-        return await self._thread.call(self.fee_history, blocks, newest, percentiles)
+        _check_percentiles(percentiles or ())
+        headers, form = await self._thread.call(_history, blocks, newest)
+        if percentiles and headers:
+            form["reward"] = rewards = []
+            for at in range(0, len(headers), BLOCKS_AT_ONCE):
+                some = headers[at : at + BLOCKS_AT_ONCE]
+                rewards += await self._thread.call(self._rewards, some, percentiles)
+        return form
 
     def suggested(self, chain: Chain) -> tuple[int, int]:
         """(next base fee, tip), wei per gas. On the chain's thread."""
         head, _ = chain.head
         lowest: list[int] = []
         for number in range(head.number, max(head.number - RECENT, chain.config.genesis_number), -1):
-            lowest += self._tips_at(chain, number).tips[:SAMPLES]
+            lowest += self._tips_at(chain, _header(chain, number).hash).tips[:SAMPLES]
         lowest.sort()
         tip = lowest[(len(lowest) - 1) * PERCENTILE // 100] if lowest else DEFAULT_TIP
         return next_base_fee(head), min(tip, MAX_TIP)
 
-    def fee_history(self, chain: Chain, count: int, newest: BlockTag, percentiles: Sequence[float] | None) -> Form:
-        """The answer of eth_feeHistory. On the chain's thread. Raises RpcError as geth does."""
-        _check_percentiles(percentiles or ())
-        head, _ = chain.head
-        last = number_of(chain, newest)
-        if newest.name == "pending":
-            last = head.number
-        if last > head.number:
-            raise RpcError(SERVER_ERROR, f"request beyond head block: requested {last}, head {head.number}")
-        wanted = max(0, min(count, MAX_HISTORY, last - chain.config.genesis_number + 1))
-        if not wanted:
-            return {"oldestBlock": quantity(0), "gasUsedRatio": []}
-        headers = [_header(chain, number) for number in range(last - wanted + 1, last + 1)]
-        form: Form = {"oldestBlock": quantity(headers[0].number), **_prices(headers, chain.config)}
-        if percentiles:
-            rows = [self._tips_at(chain, header.number) for header in headers]
-            form["reward"] = [[quantity(tips.at(percentile)) for percentile in percentiles] for tips in rows]
-        return form
+    def _rewards(self, chain: Chain, headers: Sequence[Header], percentiles: Sequence[float]) -> list[list[str]]:
+        """What these blocks' transactions paid above the base fee. On the chain's thread."""
+        rows = [self._tips_at(chain, header.hash) for header in headers]
+        return [[quantity(tips.at(percentile)) for percentile in percentiles] for tips in rows]
 
-    def _tips_at(self, chain: Chain, number: int) -> Tips:
-        block_hash = _header(chain, number).hash
+    def _tips_at(self, chain: Chain, block_hash: bytes) -> Tips:
+        """Of a canonical block; of one that was taken back meanwhile none."""
         tips = self._tips.pop(block_hash, None)
         if tips is None:
-            reading = reading_of(chain, number)
+            reading = reading_of(chain, block_hash)
             tips = Tips((), ()) if reading is None else tips_of(reading.sealed)
         self._tips[block_hash] = tips
         if len(self._tips) > MAX_CACHED:
             self._tips.popitem(last=False)
         return tips
+
+
+def _history(chain: Chain, count: int, newest: BlockTag) -> tuple[list[Header], Form]:
+    """The blocks of an answer of eth_feeHistory, and the answer without rewards. Raises RpcError as geth does."""
+    head, _ = chain.head
+    last = head.number if newest.name == "pending" else number_of(chain, newest)
+    if last > head.number:
+        raise RpcError(SERVER_ERROR, f"request beyond head block: requested {last}, head {head.number}")
+    wanted = max(0, min(count, MAX_HISTORY, last - chain.config.genesis_number + 1))
+    if not wanted:
+        return [], {"oldestBlock": quantity(0), "gasUsedRatio": []}
+    headers = [_header(chain, number) for number in range(last - wanted + 1, last + 1)]
+    return headers, {"oldestBlock": quantity(headers[0].number), **_prices(headers, chain.config)}
 
 
 def _quantity(value: Any) -> int:

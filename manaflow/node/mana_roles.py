@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -82,7 +83,7 @@ class RoleMethods:
         done. -32002 if another block is open, or from a node that is no validator; -32000 with the verdict (B1) for a
         file that is no batch; -32603 if this node fails at it: nothing of it is admitted.
         """
-        decoded = decode_batch(bytes(batch))
+        decoded = await asyncio.to_thread(decode_batch, bytes(batch))  # a small file may take long
 
         def admit(chain: OwnedChain) -> dict[str, Any]:
             return reply_as_json(chain.admit(decoded, int(since), None if opened is None else bytes(opened)))

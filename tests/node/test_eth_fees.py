@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from manaflow.node.eth_fees import DEFAULT_TIP, Tips
+from manaflow.node import eth_fees
+from manaflow.node.eth_fees import DEFAULT_TIP, FeeMethods, Tips
 from manaflow.rules.fees import next_base_fee
 from tests.node.live import Live, RefusedCall
 from tests.node.probe import NOBODY, SENDERS
@@ -46,6 +47,22 @@ def test_history(node: Live) -> None:
     assert history["reward"] == [[hex(10**9), hex(2 * 10**9), hex(3 * 10**9)], ["0x0"] * 3]
     assert history["baseFeePerBlobGas"] == ["0x1"] * 3
     assert history["blobGasUsedRatio"] == [0, 0]
+
+
+def test_a_long_history_gives_other_calls_their_turn(node: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a thousand full blocks takes many seconds."""
+    whole = node.call("eth_feeHistory", "0x3", "latest", [50])
+    at_once: list[int] = []
+    rewards = FeeMethods._rewards
+
+    def noted(fees: FeeMethods, chain: Any, headers: Any, percentiles: Any) -> Any:
+        at_once.append(len(headers))
+        return rewards(fees, chain, headers, percentiles)
+
+    monkeypatch.setattr(FeeMethods, "_rewards", noted)
+    monkeypatch.setattr(eth_fees, "BLOCKS_AT_ONCE", 2)
+    assert node.call("eth_feeHistory", "0x3", "latest", [50]) == whole
+    assert at_once == [2, 1]
 
 
 def test_history_without_rewards_and_with_fewer_blocks(node: Live) -> None:

@@ -16,12 +16,13 @@ import pytest
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.light.inclusion import verify_inclusion
-from manaflow.moves.batch import EMPTY_BATCH
+from manaflow.moves.batch import EMPTY_BATCH, Batch
 from manaflow.moves.header import Header
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
 from manaflow.moves.transactions import Flag, NamedMove
 from manaflow.moves.wire import decode_block, decode_genesis
-from manaflow.moves.wire_batch import encode_batch
+from manaflow.moves.wire_batch import decode_batch, encode_batch
+from manaflow.node import mana_roles
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.errors import (
     INVALID_PARAMS,
@@ -226,6 +227,22 @@ def test_a_misfit_is_shown_before_it_is_submitted_and_a_conflict_after(node: Nod
     kinds = [kind for kind, item in node.heard.items if item == txid(poorer)]
     assert kinds == ["lost", "dropped"]
     assert node.call("mana_explainConflict", txid(fits)) is None
+
+
+def test_a_batch_is_decoded_beside_the_event_loop(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a thousand bytes may unpack to a quarter of a million moves."""
+    decoded: list[bytes] = []
+
+    def noted(data: bytes) -> Batch:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        decoded.append(data)
+        return decode_batch(data)
+
+    monkeypatch.setattr(mana_roles, "decode_batch", noted)
+    empty = encode_batch(EMPTY_BATCH)
+    node.call("mana_submitBatch", hexed(empty), "0x0")
+    assert decoded == [empty]
 
 
 def test_what_a_coordinator_of_another_process_asks(node: Node) -> None:
