@@ -18,9 +18,11 @@ from manaflow.coordinator.seal import Body, seal
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
-from manaflow.moves.columns import Moves
-from manaflow.validator import execution
+from manaflow.moves.columns import U32, Moves
+from manaflow.moves.header import Header
+from manaflow.validator import checks, execution
 from manaflow.validator.judged import SET_BY_SEALING, JudgedLeaves
+from manaflow.validator.netting import SignedMakers
 from manaflow.validator.validator import Validator
 from tests.validator.admitting import RICH, Stage, refused
 
@@ -88,6 +90,43 @@ def test_what_a_restart_takes_in_is_executed(stage: Stage, monkeypatch: pytest.M
     assert orders == [[0, 1, 2, 3, 4, 5, 6]]
 
 
+def test_sealing_judges_moves_and_signatures_of_others_alone(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(stage)
+    judged: list[int] = []
+    monkeypatch.setattr(checks, "judge", lambda transactions, config: judged.append(len(transactions)) or found(7))
+    monkeypatch.setattr(checks, "check_signatures", lambda *_: SignedMakers.of({}))
+    block = stage.seal()
+    assert judged == []
+    with Validator.create(tmp_path / "other", stage.signers.genesis) as other:
+        other.import_block(block)
+    assert judged == [7]
+
+
+def found(transactions: int) -> U32:
+    """What `judge` says of transactions that break nothing."""
+    return np.zeros(transactions, np.uint32)
+
+
+@pytest.mark.parametrize("is_reference", [False, True])
+def test_moves_of_system_leaves_are_judged_at_sealing(stage: Stage, is_reference: bool) -> None:
+    judged, opened = fill(stage), stage.block
+    block = stage.seal()
+    stage.validator.undo_block()
+
+    def other_credit(body: Body) -> Body:
+        after, mask = body.moves.next.copy(), body.moves.mask.copy()
+        after[-1, -1] ^= 1
+        mask[-1] |= 128 * is_reference
+        return replace(body, moves=replace(body.moves, next=after, mask=mask))
+
+    wrong = resealed(stage, block, other_credit, opened.header)
+    with pytest.raises(Verdict) as caught:
+        stage.validator.import_block(wrong, judged=judged)
+    assert (caught.value.rule, caught.value.transaction) == (Rule.M2 if is_reference else Rule.M6, 6)
+
+
 COLUMNS = ("txid", "status", "gas_used", "logs_hash")
 
 
@@ -135,7 +174,7 @@ def test_under_another_environment_nothing_is(stage: Stage) -> None:
         assert bool(judged.in_block(other).any()) == (field.name in SET_BY_SEALING), field.name
 
 
-def resealed(stage: Stage, block: Block, change: Callable[[Body], Body]) -> Block:
+def resealed(stage: Stage, block: Block, change: Callable[[Body], Body], opened: Header | None = None) -> Block:
     """A block with another body under the same environment, sealed with roots and totals that fit."""
     leaves = block.leaves
     zeros = np.zeros(len(leaves), np.uint64)
@@ -145,7 +184,7 @@ def resealed(stage: Stage, block: Block, change: Callable[[Body], Body]) -> Bloc
         leaves.txid, leaves.consumes, leaves.references, leaves.status, leaves.gas_used, zeros, leaves.logs_hash,
         block.moves, block.envelopes, block.codes, (), fees,
     )  # fmt: skip
-    return seal(stage.block.header, change(body), DEVELOPMENT_KEY, NATIVE)
+    return seal(opened or stage.block.header, change(body), DEVELOPMENT_KEY, NATIVE)
 
 
 def test_a_leaf_that_differs_is_executed_and_refused(stage: Stage, tmp_path: Path) -> None:
