@@ -82,12 +82,12 @@ class RpcSource:
         """Of the open block; where none is open, the node says what the next one would be."""
         block = fields(self._rpc.call("eth_getBlockByNumber", "pending", False), "the pending block")
         latest = fields(self._rpc.call("eth_getBlockByNumber", "latest", False), "the latest block")
-        timestamp = quantity(block.get("timestamp"), "its timestamp")
+        timestamp = quantity(block.get("timestamp"), "its timestamp", 40)
         entry = self._config.entry_at(timestamp)
         return Environment(
             chain_id=self._config.chain_id,
             fork=entry.fork,
-            number=quantity(block.get("number"), "its number"),
+            number=quantity(block.get("number"), "its number", 40),
             timestamp=timestamp,
             coinbase=data(latest.get("miner"), "the coinbase", 20),
             gas_limit=_bounded(quantity(block.get("gasLimit"), "its gas limit"), 2**53, "gas limit"),

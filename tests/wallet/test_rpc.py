@@ -229,6 +229,8 @@ LIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     ),
     "gas limit": ("eth_getBlockByNumber", lambda block: block | {"gasLimit": "0xffffffffffffffff"}, "gas limit"),
     "base fee": ("eth_getBlockByNumber", lambda block: block | {"baseFeePerGas": "0x" + "f" * 17}, "64 bits"),
+    "number of the block": ("eth_getBlockByNumber", lambda block: block | {"number": "0x" + "f" * 16}, "40 bits"),
+    "time": ("eth_getBlockByNumber", lambda block: block | {"timestamp": "0x" + "f" * 16}, "40 bits"),
     "no block": ("eth_getBlockByNumber", lambda _: None, "no object"),
     "no config": ("mana_chainConfig", lambda _: None, "no object"),
     "config hash": ("mana_chainConfig", lambda told: told | {"hash": "0x" + "00" * 32}, "whose hash"),
