@@ -19,7 +19,7 @@ import numpy as np
 
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
-from manaflow.moves.batch import Batch, Reply, full
+from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply, full
 from manaflow.moves.columns import I64, U8, U64, Moves
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location
@@ -139,7 +139,7 @@ class OpenBlock:
         acknowledged.
         """
         self._check_usable()
-        if self.room.is_full:
+        if self.room.is_full or batch is EMPTY_BATCH:  # the latter only asks for the reply
             if keep:
                 self.keep()
             return self._reply(self._refuse_all(batch), since)
