@@ -140,6 +140,7 @@ await new Promise((done) => setTimeout(done, 200));
 const before = JSON.stringify(heard);
 await (await probe.storeTwice(2n)).wait();
 await socket.getBlockNumber();
-tell("unsubscribed", { silent: JSON.stringify(heard) === before });
+const [, left] = (await (await fetch(url + "/metrics")).text()).match(/^manaflow_subscriptions (\S+)$/m);
+tell("unsubscribed", { silent: JSON.stringify(heard) === before, left: Number(left) });
 await socket.destroy();
 provider.destroy();

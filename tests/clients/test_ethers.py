@@ -49,4 +49,4 @@ def test_ethers(tmp_path: Path) -> None:
     assert said["typed data"] == {"signer": True}
     assert said["block"] == {"transactions": [True], "fields": [ZERO, ZERO], "finalized": 0, "receipts": 1}
     assert said["subscriptions"] == {"blocks": 1, "logs": 2, "pending": 1}
-    assert said["unsubscribed"] == {"silent": True}
+    assert said["unsubscribed"] == {"silent": True, "left": 0}

@@ -53,4 +53,4 @@ def test_viem(tmp_path: Path) -> None:
     assert said["block"] == {"transactions": 1, "stateRoot": ZERO, "finalized": "0"}
     assert said["mining"] == {"mined": "2"}
     assert said["subscriptions"] == {"blocks": 1, "logs": 2, "pending": 1}
-    assert said["unsubscribed"] == {"silent": True}
+    assert said["unsubscribed"] == {"silent": True, "left": 0}

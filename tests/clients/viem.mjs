@@ -167,5 +167,6 @@ await new Promise((done) => setTimeout(done, 200));
 const counted = JSON.stringify(heard);
 await wait(await write("storeTwice", [2n]));
 await socket.getBlockNumber();
-tell("unsubscribed", { silent: JSON.stringify(heard) === counted });
+const [, left] = (await (await fetch(url + "/metrics")).text()).match(/^manaflow_subscriptions (\S+)$/m);
+tell("unsubscribed", { silent: JSON.stringify(heard) === counted, left: Number(left) });
 process.exit(0);
