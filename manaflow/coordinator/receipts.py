@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
 
 import rlp
-from eth_bloom.bloom import BloomFilter
+from eth_bloom.bloom import get_bloom_bits
 from trie.hexary import HexaryTrie
 
 from manaflow.errors import Failure
@@ -29,7 +29,12 @@ class Receipt:
 @lru_cache(maxsize=1 << 14)
 def _item_bloom(item: bytes) -> int:
     """The bloom of one address or topic. The same few recur in a block's logs."""
-    return int(BloomFilter.from_iterable([item]))
+    return reduce(or_, get_bloom_bits(item))
+
+
+def bloom_of_items(items: Iterable[bytes]) -> int:
+    """The 2048-bit bloom of addresses and topics, as an integer."""
+    return reduce(or_, map(_item_bloom, items), 0)
 
 
 def bloom_of(logs_rlp: bytes) -> int:
@@ -42,7 +47,7 @@ def bloom_of(logs_rlp: bytes) -> int:
         while topics.more:
             items.add(topics.fixed("topic", 32))
         log.string("data")
-    return reduce(or_, map(_item_bloom, items), 0)
+    return bloom_of_items(items)
 
 
 def receipts_root(receipts: Sequence[Receipt]) -> tuple[bytes, bytes]:

@@ -34,6 +34,11 @@ class SealedBlock:
     first_signed: int
     """Place of the first signed transaction's leaf: transaction i of Ethereum's view is leaf first_signed + i."""
 
+    def index_of_leaf(self, leaf: int) -> int | None:
+        """Which transaction a leaf is; None for a system transaction."""
+        index = leaf - self.first_signed
+        return index if 0 <= index < len(self.block.envelopes) else None
+
 
 class View(Protocol):
     """A state that calls and reads see: the head's, or with the open block's transactions on it."""

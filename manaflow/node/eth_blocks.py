@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from manaflow.moves.envelopes import decode_envelope, recover_sender
-from manaflow.node.chain import Chain, ChainThread
+from manaflow.node.chain import Chain, ChainThread, SealedBlock
 from manaflow.node.encoding import BlockTag, Hash, Quantity64, data, quantity
 from manaflow.node.errors import RpcError
 from manaflow.node.eth_forms import EMPTY_BLOOM, Form, header_form, transaction_form
+from manaflow.node.eth_receipts import receipts_of, weight_of
 from manaflow.node.eth_sealed import Reading
-from manaflow.node.eth_selection import number_of, reading_of
+from manaflow.node.eth_selection import number_of, reading_of, sealed_of
 from manaflow.node.parameters import Method
 from manaflow.node.rpc import TOO_LARGE, as_one
 
 T = TypeVar("T")
+Place = tuple[SealedBlock, int]
+"""A sealed block, and which of its transactions."""
 BLOCKS_AT_ONCE: Final = 4
-"""Whose receipts are read before other work gets its turn."""
+"""Whose receipts are asked for before other work gets its turn."""
+LIGHT: Final = 1 << 18
+"""Bytes of logs that the event loop's thread may read between two steps: some milliseconds."""
 
 
 class BlockMethods:
@@ -67,7 +74,8 @@ class BlockMethods:
 
     async def block_receipts(self, block: BlockTag) -> list[Form] | None:
         """eth_getBlockReceipts."""
-        return await self._ask(block, Reading.receipts)
+        sealed = await self._ask(block, lambda reading: reading.sealed)
+        return None if sealed is None else await made([sealed], lambda: receipts_of(sealed).forms())
 
     async def transaction(self, txid: Hash) -> Form | None:
         """eth_getTransactionByHash: of a block, or waiting."""
@@ -88,14 +96,20 @@ class BlockMethods:
     @as_one("receipt_many")
     async def receipt(self, txid: Hash) -> Form | None:
         """eth_getTransactionReceipt."""
-        return await self._thread.call(receipt_of, txid)
+        (found,) = await self.receipt_many([[txid]], room=1)
+        if isinstance(found, RpcError):
+            raise found
+        return found
 
     async def receipt_many(self, calls: Sequence[Sequence[Hash]], room: int) -> list[Form | RpcError | None]:
         """eth_getTransactionReceipt of each; see rpc.Many. Other work gets its turn after some blocks."""
         txids, found = [txid for (txid,) in calls], list[Form | RpcError | None]()
         while len(found) < len(txids):
-            more, room = await self._thread.call(receipts_of, txids[len(found) :], room)
-            found += more
+            places = await self._thread.call(places_of, txids[len(found) :])
+            blocks = {place[0] for place in places if isinstance(place, tuple)}
+            forms = await made(blocks, partial(forms_of, places, room))
+            room -= sum(len(place[0].receipts[place[1]].logs_rlp) for place in places if isinstance(place, tuple))
+            found += forms
         return found
 
     async def uncle_count_by_number(self, block: BlockTag) -> str | None:
@@ -145,7 +159,7 @@ def placed(chain: Chain, txid: bytes) -> tuple[Reading, int] | None:
     reading = None if place is None else reading_of(chain, place[0])
     if place is None or reading is None:
         return None
-    index = reading.index_of_leaf(place[1])
+    index = reading.sealed.index_of_leaf(place[1])
     return None if index is None else (reading, index)
 
 
@@ -174,29 +188,51 @@ def envelope_of(chain: Chain, txid: bytes) -> bytes:
     return reading.sealed.block.envelopes[index]
 
 
-def receipts_of(chain: Chain, txids: Sequence[bytes], room: int) -> tuple[list[Form | RpcError | None], int]:
-    """Receipts of the first of these, of at most BLOCKS_AT_ONCE blocks; and about how many bytes of `room` are left."""
-    found: list[Form | RpcError | None] = []
-    blocks: set[Reading] = set()
-    for txid in txids:
-        if room <= 0:
-            found.append(TOO_LARGE)
+def places_of(chain: Chain, txids: Sequence[bytes]) -> list[Place | RpcError | None]:
+    """Where the first of these stand, of at most BLOCKS_AT_ONCE blocks; None for what no block has."""
+    found: list[Place | RpcError | None] = []
+    blocks: dict[int, SealedBlock | RpcError | None] = {}
+    for place in map(chain.place, txids):
+        if place is None:
+            found.append(None)
             continue
-        try:
-            place = placed(chain, txid)
-        except RpcError as error:
-            found.append(error)
-            continue
-        if place is not None:
-            blocks.add(place[0])
-            if len(blocks) > BLOCKS_AT_ONCE:
+        number, leaf = place
+        if number not in blocks:
+            if len(blocks) == BLOCKS_AT_ONCE:
                 break
-            room -= len(place[0].sealed.receipts[place[1]].logs_rlp)
-        found.append(None if place is None else place[0].receipt(place[1]))
-    return found, room
+            blocks[number] = _sealed_or_error(chain, number)
+        block = blocks[number]
+        if not isinstance(block, SealedBlock):
+            found.append(block)
+            continue
+        index = block.index_of_leaf(leaf)
+        found.append(None if index is None else (block, index))
+    return found
 
 
-def receipt_of(chain: Chain, txid: bytes) -> Form | None:
-    """A sealed transaction's receipt."""
-    found = placed(chain, txid)
-    return None if found is None else found[0].receipt(found[1])
+def _sealed_or_error(chain: Chain, number: int) -> SealedBlock | RpcError | None:
+    try:
+        return sealed_of(chain, number)
+    except RpcError as error:
+        return error
+
+
+def forms_of(places: Sequence[Place | RpcError | None], room: int) -> list[Form | RpcError | None]:
+    """The receipts at these places, as long as about `room` bytes of logs have not been passed."""
+    forms: list[Form | RpcError | None] = []
+    for place in places:
+        if room <= 0:
+            forms.append(TOO_LARGE)
+        elif isinstance(place, tuple):
+            block, index = place
+            room -= len(block.receipts[index].logs_rlp)
+            forms.append(receipts_of(block).form(index))
+        else:
+            forms.append(place)
+    return forms
+
+
+async def made(blocks: Iterable[SealedBlock], make: Callable[[], T]) -> T:
+    """What `make` makes of receipts of these blocks; on a thread of its own where that takes long."""
+    is_light = sum(map(weight_of, blocks)) <= LIGHT
+    return make() if is_light else await asyncio.to_thread(make)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import rlp
 
-from manaflow.evm.executor import Log
 from manaflow.moves.declared import is_signed
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
@@ -28,6 +27,8 @@ EMPTY_UNCLES: Final = keccak256(bytes(rlp.encode([])))
 EMPTY_BLOOM: Final = bytes(256)
 Form = dict[str, Any]
 """A JSON object."""
+LogFields = tuple[bytes, list[bytes], bytes]
+"""A log's address, topics and data."""
 
 
 def created_address(sender: bytes, nonce: int) -> bytes:
@@ -157,17 +158,25 @@ def move_form(move: NamedMove) -> Form:
     }
 
 
-def log_form(log: Log, header: Header, block_hash: bytes, txid: bytes, index: int, log_index: int) -> Form:
-    """A log of a sealed block. index: its transaction's; log_index: its own, both among those of the block."""
+def place_form(header: Header, block_hash: bytes) -> Form:
+    """What all logs of a sealed block say of it."""
     return {
-        "address": data(log.address),
-        "topics": [data(topic) for topic in log.topics],
-        "data": data(log.data),
         "blockHash": data(block_hash),
         "blockNumber": quantity(header.number),
         "blockTimestamp": quantity(header.timestamp),
-        "transactionHash": data(txid),
-        "transactionIndex": quantity(index),
+    }
+
+
+def log_form(log: LogFields, place: Form, log_index: int) -> Form:
+    """A log of a sealed block. place: `place_form`, then transactionHash and transactionIndex; log_index: its own
+    number in the block.
+    """
+    address, topics, payload = log
+    return {
+        "address": data(address),
+        "topics": [data(topic) for topic in topics],
+        "data": data(payload),
+        **place,
         "logIndex": quantity(log_index),
         "removed": False,
     }

@@ -45,18 +45,23 @@ def header_of(chain: Chain, tag: BlockTag) -> Header:
     return header
 
 
-def reading_of(chain: Chain, key: int | bytes) -> Reading | None:
+def sealed_of(chain: Chain, key: int | bytes) -> SealedBlock | None:
     """A canonical block by number or hash. Raises RpcError 4444 for one whose body this node has let go."""
     try:
-        sealed = chain.sealed(key)
+        return chain.sealed(key)
     except Pruned as pruned:
         raise RpcError(PRUNED, f"pruned history unavailable: {pruned}") from None
+
+
+def reading_of(chain: Chain, key: int | bytes) -> Reading | None:
+    """The same, to be read as Ethereum sees it."""
+    sealed = sealed_of(chain, key)
     return None if sealed is None else _read(sealed)
 
 
 @lru_cache(maxsize=8)
 def _read(sealed: SealedBlock) -> Reading:
-    """Receipts of a block are asked for one by one: what reading it has worked out is kept."""
+    """Transactions of a block are asked for one by one: what reading it has worked out is kept."""
     return Reading(sealed)
 
 
