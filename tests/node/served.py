@@ -74,6 +74,10 @@ async def sleep(seconds: float) -> float:
     return seconds
 
 
+async def sleeping() -> int:
+    return Sleepers.now
+
+
 async def large(size: int) -> str:
     return "x" * size
 
@@ -88,6 +92,7 @@ METHODS: Mapping[str, Method] = {
     "t_broken": broken,
     "t_unreadable": unreadable,
     "t_sleep": sleep,
+    "t_sleeping": sleeping,
     "t_large": large,
 }
 

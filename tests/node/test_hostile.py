@@ -132,6 +132,7 @@ def test_websockets_count_as_connections() -> None:
         crowd.pop().close()
         until(lambda: open_sockets(served) == 1)
         assert served.is_alive()
+        crowd.pop().close()  # it would not answer the server's goodbye
 
 
 def test_a_slow_reader_is_cut_off_and_others_hear_everything() -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.conftest import ROOT, is_nightly
+from tests.node.processes import until
 from tests.node.served import UPGRADE, frame, request
 
 MEGABYTE = 1 << 20
@@ -50,6 +50,11 @@ class Child:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         return httpx.post(self.url, json=body, timeout=60).json()["result"]
 
+    def listens(self) -> bool:
+        """Whether it takes new connections."""
+        with socket.socket() as raw:
+            return raw.connect_ex(("127.0.0.1", self.port)) == 0
+
     def raw(self, data: bytes) -> socket.socket:
         """A connection that has sent this and will read nothing."""
         raw = socket.socket()
@@ -80,8 +85,7 @@ def test_memory_stays_bounded_under_hostile_load(child: Child) -> None:
         for raw in crowd:
             raw.recv(4096)
             raw.sendall(frame(SUBSCRIBE))
-        while child.call("t_publish", 1, 1) < 40:
-            time.sleep(0.05)
+        until(lambda: child.call("t_publish", 1, 1) == 40)
         assert child.call("t_publish", 2000, 25_000) <= 40
         large = request(b'{"jsonrpc":"2.0","id":1,"method":"t_large","params":[8000000]}')
         crowd += [child.raw(large) for _ in range(40)]
@@ -107,7 +111,7 @@ def unfinished(child: Child, data: bytes) -> socket.socket:
 def test_ctrl_c_finishes_what_is_in_flight_and_leaves_cleanly(child: Child) -> None:
     with connect(f"ws://127.0.0.1:{child.port}/") as socket:
         socket.send('{"jsonrpc":"2.0","id":1,"method":"t_sleep","params":[0.7]}')
-        time.sleep(0.2)
+        until(lambda: child.call("t_sleeping") == 1)
         child.process.send_signal(signal.SIGINT)
         assert json.loads(socket.recv(timeout=10))["result"] == 0.7
         with pytest.raises(ConnectionClosed) as closed:
@@ -121,10 +125,10 @@ def test_ctrl_c_finishes_what_is_in_flight_and_leaves_cleanly(child: Child) -> N
 def test_a_second_ctrl_c_does_not_wait(child: Child) -> None:
     with connect(f"ws://127.0.0.1:{child.port}/") as socket:
         socket.send('{"jsonrpc":"2.0","id":1,"method":"t_sleep","params":[25]}')
-        time.sleep(0.2)
-        for _ in range(2):
-            child.process.send_signal(signal.SIGINT)
-            time.sleep(0.3)
+        until(lambda: child.call("t_sleeping") == 1)
+        child.process.send_signal(signal.SIGINT)
+        until(lambda: not child.listens())
+        child.process.send_signal(signal.SIGINT)
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=5)
     assert child.process.wait(timeout=5) == 0

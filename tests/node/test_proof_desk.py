@@ -41,14 +41,23 @@ class Chain:
 
 
 class Thread:
-    """Its thread: this one."""
+    """Its thread: this one. Counts its calls: two for each proof that is brought, one for each that is judged."""
 
     def __init__(self, validator: Validator) -> None:
         self.chain = Chain(validator)
+        self.calls = 0
 
     async def call(self, run: Callable[..., Any], *args: Any) -> Any:
         await asyncio.sleep(0)
+        self.calls += 1
         return run(self.chain, *args)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the desk work until this is true."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 class Judge:
@@ -100,10 +109,10 @@ def error_of(result: object) -> int | None:
 
 def test_the_same_proof_is_judged_once_for_all_who_bring_it(validator: Validator, proof: bytes) -> None:
     async def run() -> None:
-        judge = Judge()
-        desk = ProofDesk(Thread(validator), judge=judge)
+        judge, thread = Judge(), Thread(validator)
+        desk = ProofDesk(thread, judge=judge)
         asked = [asyncio.create_task(desk.submit(Data(proof))) for _ in range(5)]
-        await asyncio.sleep(0.3)
+        await until(lambda: thread.calls == 2 * 5 + 1)
         judge.may.set()
         answers = await asyncio.gather(*asked)
         assert [answer["undone"] for answer in answers] == [["0x4"]] * 5
@@ -119,10 +128,10 @@ def test_one_at_a_time_and_so_many_in_line(validator: Validator, proof: bytes, m
     monkeypatch.setattr(proofs, "MAX_WAITING", 3)
 
     async def run() -> None:
-        judge = Judge()
-        desk = ProofDesk(Thread(validator), judge=judge)
+        judge, thread = Judge(), Thread(validator)
+        desk = ProofDesk(thread, judge=judge)
         asked = [asyncio.create_task(desk.submit(Data(file))) for file in hollow(5)]
-        await asyncio.sleep(0.3)
+        await until(lambda: thread.calls == 2 * 5 + 1)
         judge.may.set()
         said = await asyncio.gather(*asked, return_exceptions=True)
         assert sorted(map(error_of, said)) == sorted([SERVER_ERROR] * 3 + [LIMIT_EXCEEDED] * 2)
@@ -137,11 +146,10 @@ def test_a_proof_goes_on_when_its_bringer_is_gone(validator: Validator, proof: b
         judge = Judge()
         desk = ProofDesk(Thread(validator), judge=judge)
         asked = asyncio.create_task(desk.submit(Data(proof)))
-        await asyncio.sleep(0.3)
+        await until(lambda: judge.calls == 1)
         asked.cancel()
         judge.may.set()
-        await asyncio.sleep(0.5)
-        assert validator.conviction(scene().lie.hash) is not None
+        await until(lambda: validator.conviction(scene().lie.hash) is not None)
 
     asyncio.run(run())
 

@@ -193,7 +193,7 @@ def test_an_idle_socket_is_closed_and_a_subscriber_is_not() -> None:
 def test_shutdown_finishes_what_is_in_flight_and_says_goodbye() -> None:
     with Served() as served, connect(served.ws_url) as busy, connect(served.ws_url) as quiet:
         busy.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "t_sleep", "params": [0.5]}))
-        ask(quiet, "eth_chainId")
+        until(lambda: ask(quiet, "t_sleeping")["result"] == 1)
         served.loop.call_soon_threadsafe(served.server.shutdown)
         assert json.loads(busy.recv(timeout=10))["result"] == 0.5
         for socket in (busy, quiet):
