@@ -135,8 +135,16 @@ class Service:
 
         Raises what opening the chain raises, Failure if the port cannot be had, if the chain breaks, or `beside` does.
         """
-        await asyncio.to_thread(self.thread.start)
-        self.metrics.head.set(await self.thread.call(lambda chain: chain.head[0].number))
+        try:
+            await asyncio.to_thread(self.thread.start)
+            self.metrics.head.set(await self.thread.call(lambda chain: chain.head[0].number))
+            await self._serve(opened, beside, handle_signals)
+        finally:  # also of whoever is interrupted while the chain opens: its thread would go on
+            await asyncio.to_thread(self.thread.stop)
+        if self._failure is not None:
+            raise Failure(f"the node has stopped: {self._failure}") from self._failure
+
+    async def _serve(self, opened: Callable[[], None], beside: Beside | None, handle_signals: bool) -> None:
         task = asyncio.create_task(self._beside(beside))
         try:
             serving = asyncio.create_task(self._server.serve(handle_signals=handle_signals))
@@ -149,9 +157,6 @@ class Service:
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await asyncio.to_thread(self.thread.stop)
-        if self._failure is not None:
-            raise Failure(f"the node has stopped: {self._failure}") from self._failure
 
     async def _beside(self, beside: Beside | None) -> None:
         try:
