@@ -330,8 +330,9 @@ def _go(
         ending = _sent(account, client, declared, signing.wait)
         if not isinstance(ending, LostRace) or not left:
             break
+        for line in ending.lines():  # first, since what follows may fail
+            typer.echo(line, err=True)
         wish = again(wish, ending, declared, policy)
-        typer.echo(f"lost to {hexed(ending.winner or b'')}: declared anew", err=True)
     fields = {"explanation": explanation.as_json(), "warning": declared.warning, "replaced": list(before)}
     _end(ending, fields, as_json)
 

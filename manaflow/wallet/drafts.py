@@ -11,6 +11,7 @@ from manaflow.moves.declared import encode_declared, signing_hash, typed_data
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_sender
 from manaflow.moves.signatures import recover_address
 from manaflow.moves.transactions import DeclaredTransaction, EthereumTransaction
+from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.wallet.strict_json import parse
 
 KIND: Final = "manaflow declaration"
@@ -71,6 +72,8 @@ def read_draft(data: bytes) -> Draft:
     transaction = _decoded(unsigned)
     if not isinstance(transaction, DeclaredTransaction):
         raise Failure("the file holds another transaction than a declared one")
+    if transaction.chain_id in ETHEREUM_CHAIN_IDS:
+        raise Failure(f"chain id {transaction.chain_id} is an Ethereum network's: nothing is signed for it here")
     if shown != typed_data(transaction):
         raise Failure("the file shows typed data of another transaction than it holds: do not sign it")
     return Draft(replace(transaction, txid=b""), sender)

@@ -16,7 +16,7 @@ import pytest
 
 from manaflow.moves.hashing import keccak256
 from manaflow.wallet.client import Client, Landed, LostRace, again
-from manaflow.wallet.declare import Wish
+from manaflow.wallet.declare import Declaration, Wish
 from manaflow.wallet.intents import Intent, Policy
 from manaflow.wallet.keys import Secret, address_of, derive, sign
 from manaflow.wallet.rpc import Rpc
@@ -223,6 +223,30 @@ def test_declared_anew_it_lands(node: NodeProcess, manaflow: Manaflow, counter: 
     landed = client.wait(txid, 5)
     assert isinstance(landed, Landed)
     assert (landed.status, count(node, counter)) == (1, 2)
+
+
+def test_again_signs_the_same_nonce_for_no_more_than_was_named(
+    node: NodeProcess, manaflow: Manaflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the node is one that says "lost" of everything; nothing reaches it."""
+    signed: list[Declaration] = []
+
+    def lose(account: Any, client: Client, declared: Declaration, wait: float) -> LostRace:
+        signed.append(declared)
+        return LostRace(b"\x77" * 32, "gone", None, (), len(signed) % 2 == 0)
+
+    monkeypatch.setattr("manaflow.cli.wallet._sent", lose)
+    ran = manaflow("wallet", "send", NOBODY, "1wei", "--index", 2, "--again", 2, "--yes")
+    assert ran.code == 1
+    assert ran.err.count("is not in a block: gone") == 2
+    assert len({one.transaction.nonce for one in signed}) == 1
+    fees = [one.transaction.max_fee for one in signed]
+    assert fees[0] == fees[1] < fees[2]
+    named = ("--max-fee", "3gwei", "--again", 2, "--yes")
+    ran = manaflow("wallet", "send", NOBODY, "1wei", "--index", 2, *named)
+    assert (ran.code, len(signed)) == (3, 4)
+    assert "replacing it takes a max fee of 3.3 gwei" in ran.err
+    assert "may still be filled until it expires" in ran.err
 
 
 def test_two_in_a_row_are_declared_on_each_other(node: NodeProcess, manaflow: Manaflow) -> None:

@@ -48,6 +48,12 @@ def test_typed_data_of_another_transaction_is_refused() -> None:
         read_draft(changed(unsigned=unsigned))
 
 
+def test_a_draft_for_an_ethereum_network_is_refused() -> None:
+    read_draft(Draft(replace(TRANSACTION, chain_id=31_337), ME).encode())
+    with pytest.raises(Failure, match="chain id 1 is an Ethereum network's"):
+        read_draft(Draft(replace(TRANSACTION, chain_id=1), ME).encode())
+
+
 def test_what_is_no_draft() -> None:
     plain = "0x" + envelope(2).hex()
     bad = [b"", b"[]", b"{}", b"{" * 10_000, b"\xff", changed(version=2), changed(kind="x"), changed(sender="0x00"),
