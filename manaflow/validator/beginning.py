@@ -8,10 +8,13 @@ from typing import Final
 
 from manaflow.errors import Failure
 from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.hashing import Hashing
 from manaflow.moves.wire import GenesisFile, encode_block
-from manaflow.rules.config import ChainConfig
+from manaflow.rules.config import ChainConfig, Profile
+from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.validator.archive import Archive, Canonical
-from manaflow.validator.identity import holds_chain, put_chain
+from manaflow.validator.checks import check_genesis_block
+from manaflow.validator.identity import check_ancestors, holds_chain, put_chain
 from manaflow.validator.index import Index
 from manaflow.validator.shape import Shape
 from manaflow.validator.store import ROOM, Store, Table, Transaction
@@ -33,10 +36,26 @@ def has_chain(path: Path) -> bool:
         return holds_chain(txn)
 
 
-def write_genesis(
-    store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None = None
+def begin_chain(path: Path, genesis: GenesisFile, hashing: Hashing, shape: Shape | None = None) -> Store:
+    """Begin a chain in a directory, and leave its store open. Raises as Validator.create does."""
+    config = ChainConfig.decode(genesis.config)
+    if config.profile == Profile.MANAFLOW and config.chain_id in ETHEREUM_CHAIN_IDS:
+        raise Failure(f"a manaflow chain with the chain id {config.chain_id}, which is an Ethereum network's (S1)")
+    check_ancestors(config, genesis.ancestors)
+    code_hashes = check_genesis_block(config, genesis.block, hashing)
+    store = Store.open(path)
+    try:
+        _write_genesis(store, genesis, config, code_hashes, shape)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _write_genesis(
+    store: Store, genesis: GenesisFile, config: ChainConfig, code_hashes: Sequence[bytes], shape: Shape | None
 ) -> None:
-    """Begin a chain in an empty store. Raises Failure if it holds one; Verdict if genesis breaks V4."""
+    """Raises Failure if the store holds a chain; Verdict if genesis breaks V4."""
     with store.read() as txn:
         if holds_chain(txn):
             raise Failure(f"{store.path} holds a chain already")

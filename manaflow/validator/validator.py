@@ -19,11 +19,9 @@ from manaflow.moves.header import Header
 from manaflow.moves.trees import Frontier, leaf_hash
 from manaflow.moves.wire import GenesisFile, check_form, decode_block, decode_header, encode_block
 from manaflow.rules.bodies import is_header_source
-from manaflow.rules.config import ChainConfig, Profile
-from manaflow.rules.signing import ETHEREUM_CHAIN_IDS
 from manaflow.validator.archive import Archive, misplaced
-from manaflow.validator.beginning import OWN_LEVEL, ROOM_A_MOVE, put_block, write_genesis
-from manaflow.validator.checks import Checked, check_block, check_genesis_block, check_header
+from manaflow.validator.beginning import OWN_LEVEL, ROOM_A_MOVE, begin_chain, put_block
+from manaflow.validator.checks import Checked, check_block, check_header
 from manaflow.validator.conflicts import explain
 from manaflow.validator.convictions import (
     canonical_number,
@@ -35,7 +33,7 @@ from manaflow.validator.convictions import (
     remember_producer,
 )
 from manaflow.validator.execution import BlockExecution, senders_of
-from manaflow.validator.identity import check_ancestors, load_chain
+from manaflow.validator.identity import load_chain
 from manaflow.validator.index import Index
 from manaflow.validator.integrity import check_chain
 from manaflow.validator.judged import Imported, JudgedLeaves
@@ -96,17 +94,7 @@ class Validator:
         Raises Verdict if genesis breaks a rule, Failure if its config or ancestors do not fit, if a chain of profile
         `manaflow` has the chain id of an Ethereum network (S1), or if `path` holds a chain.
         """
-        config = ChainConfig.decode(genesis.config)
-        if config.profile == Profile.MANAFLOW and config.chain_id in ETHEREUM_CHAIN_IDS:
-            raise Failure(f"a manaflow chain with the chain id {config.chain_id}, which is an Ethereum network's (S1)")
-        check_ancestors(config, genesis.ancestors)
-        code_hashes = check_genesis_block(config, genesis.block, NativeHashing(threads))
-        store = Store.open(Path(path))
-        try:
-            write_genesis(store, genesis, config, code_hashes, shape)
-        except BaseException:
-            store.close()
-            raise
+        store = begin_chain(Path(path), genesis, NativeHashing(threads), shape)
         return cls._with(store, Mode(mode), threads)
 
     @classmethod
