@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from manaflow.cli.app import run
 from tests.conftest import ROOT
@@ -55,7 +56,7 @@ def process(*arguments: object, **environment: str) -> Ran:
 
 
 @pytest.fixture
-def manaflow(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def manaflow(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
     """Run a command in this process."""
 
     def call(*arguments: object) -> Ran:
@@ -65,7 +66,8 @@ def manaflow(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         out, err = capfd.readouterr()
         return Ran(int(end.value.code or 0), out, err)
 
-    return call
+    yield call
+    structlog.reset_defaults()  # a command may have made this test's stderr the log
 
 
 @pytest.fixture(scope="session")

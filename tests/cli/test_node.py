@@ -77,9 +77,9 @@ def test_wrong_usage(arguments: tuple[str, ...], says: str, manaflow: Callable[.
 
 def test_what_cannot_be_opened(tmp_path: Path, manaflow: Callable[..., Ran]) -> None:
     assert "mnemonic" in refused(manaflow("node", "--dev", "--mnemonic", "no such words", "--port", "0"), 3)
-    assert "--genesis" in refused(process("validator", "--state", tmp_path / "none", "--port", "0"), 3)
-    lonely = process("coordinator", "--state", tmp_path / "none", "--validator", "http://127.0.0.1:9", "--port", "0")
+    assert "--genesis" in refused(manaflow("validator", "--state", tmp_path / "none", "--port", "0"), 3)
+    lonely = manaflow("coordinator", "--state", tmp_path / "none", "--validator", "http://127.0.0.1:9", "--port", "0")
     assert "127.0.0.1:9" in refused(lonely, 3)
-    mainnet = process("node", "--dev", "--chain-id", "1", "--port", "0", "--json")
+    mainnet = manaflow("node", "--dev", "--chain-id", "1", "--port", "0", "--json")
     assert "chain id 1" in refused(mainnet, 3)
     assert json.loads(mainnet.out)["ok"] is False
