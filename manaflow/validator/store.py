@@ -31,6 +31,8 @@ ROOM: Final = 1 << 28
 """Free bytes of the map that a write transaction starts with, unless it asks for more."""
 RESIZE_WAIT_SECONDS: Final = 10.0
 """How long a change of the map's size waits for the views that other threads have open."""
+LOCK_BYTES: Final = 4096
+"""Of LMDB's table of readers, which is written through a map, that must be on disk before."""
 OVERFLOW_HEADER: Final = 16
 """Bytes of LMDB's header on the first of the pages that a large value fills."""
 
@@ -226,6 +228,7 @@ class Store:
 
     def _open_environment(self) -> None:
         try:
+            self._make_lock_file()
             self._env = lmdb.open(
                 str(self.path),
                 map_size=self._map_size,
@@ -246,6 +249,15 @@ class Store:
             self._close_environment()
             raise
         self._broken = False
+
+    def _make_lock_file(self) -> None:
+        """On a full disk LMDB's own way to make it ends the process (SIGBUS), and nobody hears why."""
+        descriptor = os.open(self.path / "lock.mdb", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if 512 * os.fstat(descriptor).st_blocks < LOCK_BYTES:
+                os.pwrite(descriptor, bytes(LOCK_BYTES), 0)
+        finally:
+            os.close(descriptor)
 
     def _check_format(self) -> None:
         with self._env.begin(write=True, db=self._dbs[self._tables("meta")]) as txn:

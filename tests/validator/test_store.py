@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 
 from manaflow.errors import Locked, StorageFailure
@@ -83,6 +87,31 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
         Store.open(tmp_path)
     with pytest.raises(StorageFailure):
         Store.open(tmp_path / "data.mdb" / "below a file")
+
+
+def test_the_lock_file_is_on_disk_before_it_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a full disk ends the process by SIGBUS, when the first byte of a sparse file is written through a map."""
+    found: list[int] = []
+    opened = lmdb.open
+
+    def noted(path: str, **options: Any) -> Any:
+        found.append(512 * (Path(path) / "lock.mdb").stat().st_blocks)
+        return opened(path, **options)
+
+    monkeypatch.setattr(lmdb, "open", noted)
+    for _ in range(2):
+        Store.open(tmp_path).close()
+    (tmp_path / "lock.mdb").write_bytes(b"")
+    os.truncate(tmp_path / "lock.mdb", 1 << 16)  # as a process leaves it that ended so
+    Store.open(tmp_path).close()
+    assert min(found) >= module.LOCK_BYTES
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StorageFailure, match="the disk is full"):
+        Store.open(tmp_path / "new")
 
 
 def test_the_map_grows_before_it_is_full(tmp_path: Path) -> None:
