@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
@@ -27,14 +27,9 @@ class Receipt:
 
 
 @lru_cache(maxsize=1 << 14)
-def _item_bloom(item: bytes) -> int:
-    """The bloom of one address or topic. The same few recur in a block's logs."""
+def item_bloom(item: bytes) -> int:
+    """The 2048-bit bloom of one address or topic, as an integer. The same few recur in a block's logs."""
     return reduce(or_, get_bloom_bits(item))
-
-
-def bloom_of_items(items: Iterable[bytes]) -> int:
-    """The 2048-bit bloom of addresses and topics, as an integer."""
-    return reduce(or_, map(_item_bloom, items), 0)
 
 
 def bloom_of(logs_rlp: bytes) -> int:
@@ -47,7 +42,7 @@ def bloom_of(logs_rlp: bytes) -> int:
         while topics.more:
             items.add(topics.fixed("topic", 32))
         log.string("data")
-    return bloom_of_items(items)
+    return reduce(or_, map(item_bloom, items), 0)
 
 
 def receipts_root(receipts: Sequence[Receipt]) -> tuple[bytes, bytes]:

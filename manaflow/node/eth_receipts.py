@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-from manaflow.coordinator.receipts import bloom_of_items
+from manaflow.coordinator.receipts import item_bloom
 from manaflow.evm.envelopes import decode_envelopes, effective_prices
 from manaflow.moves.columns import U8
 from manaflow.moves.rlp_reader import RlpError
@@ -16,7 +16,7 @@ from manaflow.node.eth_forms import Form, LogFields, created_address, log_form, 
 
 NO_BLOOM: Final = data(bytes(256))
 ADDRESS: Final = 0x94
-TOPIC: Final = 0xA0
+TOPIC: Final = b"\xa0"
 """What stands before 20 and before 32 bytes in RLP."""
 
 
@@ -40,23 +40,28 @@ def logs_of(logs_rlp: bytes) -> list[LogFields]:
 
 def bloom_of_logs(logs: list[LogFields]) -> int:
     """Their 2048-bit bloom, as an integer."""
-    return bloom_of_items(item for address, topics, _ in logs for item in (address, *topics))
+    bloom = 0
+    for address, topics, _ in logs:
+        bloom |= item_bloom(address)
+        for topic in topics:
+            bloom |= item_bloom(topic)
+    return bloom
 
 
 def _log(rlp: bytes, at: int) -> tuple[LogFields, int]:
     """The log that begins at `at`, and where it ends."""
     address_at, stop = _payload(rlp, at, 0xC0)
     topics_at, data_at = _payload(rlp, address_at + 21, 0xC0)
-    topics = range(topics_at, data_at, 33)
     payload_at, payload_stop = _payload(rlp, data_at, 0x80) if rlp[data_at] >= 0x80 else (data_at, data_at + 1)
-    if rlp[address_at] != ADDRESS or any(rlp[topic] != TOPIC for topic in topics):
+    if rlp[address_at] != ADDRESS or rlp[topics_at:data_at:33].strip(TOPIC):
         raise RlpError("log: an address or a topic has another length")
     if (data_at - topics_at) % 33 or payload_stop != stop:
         raise RlpError("log: a length is wrong")
     payload = rlp[payload_at:stop]
     if payload_at > data_at and len(payload) == 1 and payload < b"\x80":
         raise RlpError("log: a single byte with a prefix")
-    return (rlp[address_at + 1 : address_at + 21], [rlp[at + 1 : at + 33] for at in topics], payload), stop
+    topics = [rlp[at + 1 : at + 33] for at in range(topics_at, data_at, 33)]
+    return (rlp[address_at + 1 : address_at + 21], topics, payload), stop
 
 
 def _payload(rlp: bytes, at: int, base: int) -> tuple[int, int]:
@@ -67,7 +72,7 @@ def _payload(rlp: bytes, at: int, base: int) -> tuple[int, int]:
     if not 56 <= length < 64:
         raise RlpError("logs: a list where bytes belong, or bytes where a list does")
     start = at + length - 54
-    size = int.from_bytes(rlp[at + 1 : start], "big")
+    size = rlp[at + 1] if length == 56 else int.from_bytes(rlp[at + 1 : start], "big")
     if size < 56 or rlp[at + 1] == 0:
         raise RlpError("logs: a length that fits a shorter form")
     return start, start + size

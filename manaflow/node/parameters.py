@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -50,8 +49,10 @@ class Signature:
         Raises RpcError -32602, worded as geth's.
         """
         if isinstance(params, list):
-            with suppress(ValueError):
+            try:
                 return [parse(value) for parse, value in zip(self._parsers, params, strict=True)]
+            except ValueError:
+                return self._bind_slowly(params)
         return self._bind_slowly([] if params is None else params)
 
     def _bind_slowly(self, params: Any) -> list[Any]:

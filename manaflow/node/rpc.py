@@ -205,7 +205,12 @@ class Dispatcher:
         bound, name = self._bound(calls[0].name, caller), calls[0].name
         assert bound is not None
         may_run = caller.bucket.take_of(len(calls))
-        given: list[list[Any] | RpcError] = [_bound_to(bound, call) for call in calls[:may_run]]
+        given: list[list[Any] | RpcError] = []
+        for call in calls[:may_run]:
+            try:
+                given.append(bound.signature.bind(call.params))
+            except RpcError as error:
+                given.append(error)
         good = [i for i, arguments in enumerate(given) if isinstance(arguments, list)]
         for i in good[self._rates.allow_of(name, caller.client, len(good)) :]:
             given[i] = limit_exceeded(f"too many calls of {name}")
@@ -298,13 +303,6 @@ def _read(item: Any) -> Request:
 
 def _name(call: Request) -> str | None:
     return call.name if isinstance(call, Call) else None
-
-
-def _bound_to(bound: Bound, call: Call) -> list[Any] | RpcError:
-    try:
-        return bound.signature.bind(call.params)
-    except RpcError as error:
-        return error
 
 
 def _too_large(call: Request) -> bytes | None:
