@@ -65,11 +65,10 @@ def coordinator(
     It judges every sealed block itself, and answers everything that wallets ask. A new directory begins with the
     genesis that the validator names, unless --genesis does. Ctrl-C ends it.
     """
-    from manaflow.node.opening import Plan
-    from manaflow.node.service import Options
-
     if not validator.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{validator!r} is no URL (http:// or https://)")
+    from manaflow.node.opening import Plan
+    from manaflow.node.service import Options
 
     def first() -> GenesisFile:
         return asyncio.run(_asked_genesis(validator)) if genesis is None else named_genesis(genesis, state)
