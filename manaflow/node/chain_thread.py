@@ -1,4 +1,8 @@
-"""The one thread that owns a chain: methods run on it, and envelopes that wait are taken together."""
+"""The one thread that owns a chain: methods run on it, and envelopes that wait are taken together.
+
+Their senders are recovered before they come here, on other cores. They are answered as soon as they are in the pool
+and on disk; a block is sealed when no more wait, or a call does: whoever calls after an answer sees it sealed.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,27 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from manaflow.coordinator.messages import Accepted, Refused
+from manaflow.evm.envelopes import decode_envelopes
 from manaflow.node.errors import RESOURCE_UNAVAILABLE, RpcError
 from manaflow.node.owned_chain import OwnedChain
+from manaflow.rules.signing import MAX_SIGNED_BYTES
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_AT_ONCE: Final = 20_000
 """Envelopes that are taken together at most."""
+MOST_ROUNDS: Final = 8
+"""In which envelopes are taken, one after another, before what they have filled is sealed."""
+FEW: Final = 8
+"""Envelopes whose senders are recovered sooner than another thread is woken."""
 
 
 @dataclass(slots=True)
@@ -48,6 +59,7 @@ class NodeThread:
         """make: opens the chain, on the thread. failed: is called there when the chain breaks; nothing runs after."""
         self._make, self._failed = make, failed
         self._jobs: deque[_Job] = deque()
+        self._recovery = ThreadPoolExecutor(1, "manaflow-senders")
         self._wake = threading.Event()
         self._is_ending = False
         self._opened = threading.Event()
@@ -78,6 +90,7 @@ class NodeThread:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._recovery.shutdown()
 
     async def call(self, run: Callable[Concatenate[OwnedChain, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """See chain.ChainThread."""
@@ -91,8 +104,16 @@ class NodeThread:
 
     async def submit_all(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
         """See chain.ChainThread."""
+        if len(envelopes) > FEW and self.is_ready:
+            await self._recover(envelopes)
         results: list[Accepted | Refused] = await self._put(None, envelopes)
         return results
+
+    async def _recover(self, envelopes: Sequence[bytes]) -> None:
+        """The native library remembers the senders that it has recovered: the chain's thread will look them up."""
+        short = [raw for raw in envelopes if len(raw) <= MAX_SIGNED_BYTES]
+        with suppress(RuntimeError):  # the node is shutting down
+            await asyncio.get_running_loop().run_in_executor(self._recovery, decode_envelopes, short)
 
     def post(self, run: Callable[[OwnedChain], Any]) -> None:
         """Run something for whose result nobody waits; from any thread."""
@@ -135,14 +156,16 @@ class NodeThread:
                 self._failed(chain.broken)
 
     def _round(self, chain: OwnedChain) -> None:
-        """Wait for work, and do what waits: all envelopes together, then calls one after another."""
+        """Wait for work, and do what waits: envelopes as long as more come, then what they lead to, then calls."""
         envelopes, calls = self._take(chain.wait())
-        if envelopes:
+        rounds = 0
+        while envelopes:
             self._together(chain, envelopes)
             self._answer(envelopes)
-        elif not calls:
-            with suppress(Exception):  # then it is broken, which ends the thread
-                chain.settle()
+            rounds += 1
+            envelopes, calls = ([], calls) if calls or rounds == MOST_ROUNDS else self._take(0.0)
+        with suppress(Exception):  # then it has begun anew, or is broken, which ends the thread
+            chain.settle()
         for job in calls:
             self._alone(chain, job)
             self._answer([job])
@@ -165,7 +188,8 @@ class NodeThread:
 
     def _together(self, chain: OwnedChain, jobs: Sequence[_Job]) -> None:
         try:
-            results = chain.submit([envelope for job in jobs for envelope in job.envelopes])
+            results = chain.take([envelope for job in jobs for envelope in job.envelopes])
+            chain.promise()
         except BaseException as error:
             for job in jobs:
                 job.error = error

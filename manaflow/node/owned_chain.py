@@ -1,8 +1,8 @@
 """A node's chain with its open block and its pool, as the one thread that owns them sees it: `chain.Chain`.
 
-Whatever changes it (`take`, `admit`, `seal`, `follow`) is followed by `settle` before any answer leaves: what waits is
-filled and admitted, the open block is sealed if that is due, the disk gets what answers promise, and then those who
-listen are told.
+Whatever changes it is followed by `promise` or `settle` before any answer leaves. `promise`: what waits is filled and
+admitted, and the disk gets what answers to `take` promise. `settle`: the open block is sealed, too, if that is due, and
+the disk gets what all others are told. Then those who listen hear of it.
 
 A failure that is not the disk's ends nothing the first time: what was begun is given up, its caller gets `BegunAnew`,
 and the open block and the coordinator are made anew from disk. If that fails too, the chain is broken.
@@ -185,7 +185,7 @@ class OwnedChain:
     # What changes it
 
     def take(self, envelopes: Sequence[bytes]) -> list[Accepted | Refused]:
-        """Take envelopes into the pool; the answers hold after `settle`. Raises RpcError if this node takes none."""
+        """Take envelopes into the pool; the answers hold after `promise`. Raises RpcError if this node takes none."""
         if not self._takes_transactions:
             raise RpcError(METHOD_NOT_SUPPORTED, "this node coordinates nothing: send transactions to a coordinator")
         if self.producer is not None and not self.producer.is_barred:
@@ -261,33 +261,42 @@ class OwnedChain:
             return 0.0
         return None if self._sealing is None else self._sealing.wait(self._clock())
 
+    def promise(self) -> None:
+        """See the module. `settle` has still to come. Raises BegunAnew, or what has broken the chain."""
+        with self._whole():
+            self._prepare()
+            self.coordinator.flush()
+        self._tell()
+
     def settle(self) -> None:
         """See the module. Raises BegunAnew, or what has broken the chain."""
         with self._whole():
             self._work_and_keep()
+        self._tell()
+
+    def _tell(self) -> None:
         outbox, self._outbox = self._outbox, []
         for tell in outbox:
             tell()
 
     def _work_and_keep(self) -> None:
-        self._work()
+        self._prepare()
+        if self.producer is not None and self._sealing is not None:
+            if self.producer.is_barred:
+                self._sealing.sealed(self._clock())
+            elif self._sealing.is_due(self._clock(), self.producer.admitted):
+                self._seal()
         if self._owes_keep and self.producer is not None:
             self.producer.keep()
             self._owes_keep = False
         self.coordinator.flush()
 
-    def _work(self) -> None:
+    def _prepare(self) -> None:
         was_changed, self._has_changed = self._has_changed, False
         if self.producer is None or self._sealing is None:
             self.coordinator.pump(self.batch)
-            return
-        if self.producer.is_barred:
-            self._sealing.sealed(self._clock())
-            return
-        if was_changed or len(self.coordinator.core.pool):
+        elif not self.producer.is_barred and (was_changed or len(self.coordinator.core.pool)):
             self._fill()
-        if self._sealing.is_due(self._clock(), self.producer.admitted):
-            self._seal()
 
     def _fill(self) -> None:
         """Everything that can go into the open block goes."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import rlp
+from coincurve import PrivateKey
 
+from manaflow._native import senders_recovered
 from manaflow.coordinator.messages import Accepted
 from manaflow.errors import Failure, StorageFailure
-from manaflow.node.chain_thread import NodeThread
+from manaflow.moves.hashing import keccak256
+from manaflow.node.chain_thread import FEW, MOST_ROUNDS, NodeThread
 from manaflow.node.errors import RESOURCE_UNAVAILABLE, RpcError
 
 
@@ -22,6 +27,11 @@ class Chain:
         self.broken: BaseException | None = None
         self.rounds: list[int] = []
         self.settled = 0
+        self.events: list[str] = []
+        self.sealing = threading.Event()
+        """`settle` waits for it."""
+        self.taken: Callable[[], None] = lambda: None
+        self.sealing.set()
         self.is_closed = False
         self.gate = threading.Event()
         self.gate.set()
@@ -31,15 +41,22 @@ class Chain:
         return None
 
     def settle(self) -> None:
+        self.events.append("settle")
+        assert self.sealing.wait(10)
         self.settled += 1
 
-    def submit(self, envelopes: Sequence[bytes]) -> list[Accepted]:
+    def promise(self) -> None:
+        self.events.append("promise")
+
+    def take(self, envelopes: Sequence[bytes]) -> list[Accepted]:
         self.entered.set()
         assert self.gate.wait(10)
         if b"break" in envelopes:
             self.broken = StorageFailure("the disk is full")
             raise self.broken
         self.rounds.append(len(envelopes))
+        self.events.append("take")
+        self.taken()
         return [Accepted(envelope) for envelope in envelopes]
 
     def close(self) -> None:
@@ -70,6 +87,82 @@ def test_envelopes_that_wait_are_taken_together() -> None:
     assert chain.rounds == [1, 50]
     thread.stop()
     assert chain.is_closed
+
+
+def test_envelopes_are_answered_before_the_block_is_sealed_and_a_call_after_it() -> None:
+    chain = Chain()
+    thread = started(chain)
+
+    async def main() -> None:
+        chain.sealing.clear()
+        await asyncio.wait_for(thread.submit(b"first"), 10)
+        assert chain.settled == 0
+        second = asyncio.create_task(thread.submit(b"second"))
+        call = asyncio.create_task(thread.call(lambda chain: chain.settled))  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        assert not second.done(), "the thread is sealing"
+        chain.sealing.set()
+        assert await asyncio.wait_for(call, 10) == 2
+        assert second.done()
+
+    asyncio.run(main())
+    thread.stop()
+    assert chain.events[:7] == ["take", "promise", "settle"] * 2 + ["settle"], "a call is settled by itself"
+
+
+def test_a_stream_of_envelopes_does_not_keep_a_block_from_being_sealed() -> None:
+    chain = Chain()
+    thread = started(chain)
+
+    async def main() -> None:
+        loop, tasks = asyncio.get_running_loop(), list[asyncio.Task[Any]]()
+
+        def more() -> None:
+            """One more waits before the thread looks again."""
+            if len(tasks) < 40:
+                loop.call_soon_threadsafe(lambda: tasks.append(asyncio.create_task(thread.submit(b"next"))))
+                while not thread.waiting:
+                    time.sleep(0.001)
+
+        chain.taken = more
+        await thread.submit(b"first")
+        while len(tasks) < 40:
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    thread.stop()
+    runs = " ".join(chain.events).replace("take promise", "t").split("settle")
+    assert [run.count("t") for run in runs[:5]] == [MOST_ROUNDS] * 5
+
+
+def test_senders_of_many_envelopes_are_recovered_before_the_chain_takes_them() -> None:
+    chain = Chain()
+    thread = started(chain)
+    key = PrivateKey(b"\1" * 32)
+    envelopes = [signed(key, nonce) for nonce in range(FEW + 1)]
+    before = senders_recovered()
+
+    async def main() -> None:
+        chain.gate.clear()
+        task = asyncio.create_task(thread.submit_all(envelopes))
+        await asyncio.to_thread(chain.entered.wait, 10)
+        recovered = senders_recovered() - before
+        chain.gate.set()
+        await task
+        assert recovered == len(envelopes)
+
+    asyncio.run(main())
+    thread.stop()
+    assert chain.rounds == [len(envelopes)]
+
+
+def signed(key: PrivateKey, nonce: int) -> bytes:
+    """A transfer of type 2."""
+    fields = [1, nonce, 0, 10**9, 21_000, b"\2" * 20, 1, b"", []]
+    signature = key.sign_recoverable(keccak256(b"\2" + rlp.encode(fields)), hasher=None)
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    return b"\2" + bytes(rlp.encode([*fields, signature[64], r, s]))
 
 
 def test_calls_run_on_one_thread_in_order_and_raise_what_they_raise() -> None:
