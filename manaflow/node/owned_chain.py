@@ -21,7 +21,6 @@ from manaflow.coordinator.latest_index import LatestIndex
 from manaflow.coordinator.messages import Accepted, Learnt, Opened, Refused, Replied, Sealed, Undone
 from manaflow.coordinator.policy import Policy
 from manaflow.coordinator.pool import Limits
-from manaflow.coordinator.receipts import Receipt
 from manaflow.errors import Failure, Verdict
 from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply
 from manaflow.moves.block import Block
@@ -322,7 +321,7 @@ class OwnedChain:
     def _followed(self) -> Iterator[Sealed | Undone]:
         steps, self._opened = self._follower.catch_up(), None
         while True:
-            undone = self._undone_receipts()
+            undone = self._blocks.receipts_about_to_go()
             match next(steps, None):
                 case Sealed(block) as message:
                     sealed = self._blocks.put(block, self._follower.receipts)
@@ -334,16 +333,6 @@ class OwnedChain:
                 case None:
                     return
             yield message
-
-    def _undone_receipts(self) -> tuple[Receipt, ...]:
-        """Of the latest index's tip, if it is about to be taken back."""
-        tip = self.latest.tip
-        if tip is None:
-            return ()
-        header = self.validator.header(tip.number)
-        if header is not None and header.hash == tip.hash:
-            return ()
-        return self.latest.receipts(tip.number) or ()
 
     def _ensure_open(self) -> None:
         producer = self._own_producer()

@@ -66,6 +66,16 @@ class SealedBlocks:
         opening, _ = expected_system_leaves(config, block.header, block.withdrawals)
         return SealedBlock(block, receipts, len(opening))
 
+    def receipts_about_to_go(self) -> tuple[Receipt, ...]:
+        """Those of the latest index's tip, if that is canonical no more."""
+        tip = self._latest.tip
+        if tip is None:
+            return ()
+        header = self._validator.header(tip.number)
+        if header is not None and header.hash == tip.hash:
+            return ()
+        return self._latest.receipts(tip.number) or ()
+
     def _canonical(self, block_hash: bytes) -> Block | None:
         with self._validator.archive() as archive:
             header = archive.header_of(block_hash)
