@@ -122,11 +122,12 @@ def transfer(
     value: int = 1,
     *,
     gas_price: int = 10**11,
+    tip: int = 10**9,
     data: bytes = b"",
     gas: int = 0,
 ) -> bytes:
     """A signed envelope of type 2."""
-    fields = [CHAIN_ID, nonce, 10**9, gas_price, gas or 21_000 + 40 * len(data), to, value, data, []]
+    fields = [CHAIN_ID, nonce, tip, gas_price, gas or 21_000 + 40 * len(data), to, value, data, []]
     signing = keccak256(b"\x02" + rlp.encode(fields))
     signature = coincurve.PrivateKey(rich()[sender].key).sign_recoverable(signing, hasher=None)
     parts = [signature[64], int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")]
