@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import rlp
+
 from manaflow.errors import Failure
+from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.rules.config import ChainConfig
@@ -92,6 +95,8 @@ class Client:
 
     def __init__(self, rpc: Rpc, config: ChainConfig) -> None:
         self.rpc, self.config = rpc, config
+        self._creates: dict[bytes, bytes | None] = {}
+        """By txid of what was submitted: the address of the contract that it deploys."""
 
     def declare(self, sender: bytes, wish: Wish, policy: Policy) -> Declaration:
         """Declare a wish on the node's state. A replacement is a wish that names its nonce.
@@ -152,8 +157,9 @@ class Client:
         return None if proof is None else data(proof, "the inclusion proof")
 
     def submit(self, envelope: bytes) -> bytes:
-        """Send a signed envelope; its txid, once the node has it. Raises NodeRefused."""
+        """Send a signed envelope; its txid, once the node has it. Raises NodeRefused, or Verdict (S1, S2)."""
         txid = keccak256(envelope)
+        self._creates[txid] = created_by(envelope)
         try:
             told = data(self.rpc.call("mana_submit", "0x" + envelope.hex()), "the transaction's id", 32)
         except Failure as failure:
@@ -184,14 +190,17 @@ class Client:
             raise Failure("the node gives the receipt of another transaction")
         gas = quantity(receipt.get("gasUsed"), "the gas used")
         price = quantity(receipt.get("effectiveGasPrice"), "the price", 256)
-        created = receipt.get("contractAddress")
+        told_created = receipt.get("contractAddress")
+        created = None if told_created is None else data(told_created, "the contract's address", 20)
+        if created != self._creates.get(txid, created):
+            raise Failure("the node names another contract than the one that the transaction deployed")
         return Landed(
             txid,
             quantity(receipt.get("blockNumber"), "the block's number"),
             quantity(receipt.get("status"), "the status", 4),
             gas,
             gas * price,
-            None if created is None else data(created, "the contract's address", 20),
+            created,
         )
 
     def conflict(self, txid: bytes) -> LostRace | None:
@@ -212,6 +221,14 @@ class Client:
             tuple(printable(one) for one in listed),
             notice.get("waits") is True,
         )
+
+
+def created_by(envelope: bytes) -> bytes | None:
+    """The address of the contract that a transaction deploys, None if it calls one. Raises Verdict (S1, S2)."""
+    transaction = decode_envelope(envelope)
+    if transaction.to:
+        return None
+    return keccak256(rlp.encode([recover_sender(transaction), transaction.nonce]))[12:]
 
 
 def check_fee(declared: Declaration, wish: Wish) -> None:

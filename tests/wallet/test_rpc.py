@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from eth._utils.address import generate_contract_address
+from eth_typing import Address
 
 from manaflow.cli.wallet_options import Choices
-from manaflow.errors import Failure
+from manaflow.errors import Failure, Verdict
 from manaflow.moves.declared import signing_hash
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Mark
@@ -24,12 +26,14 @@ from manaflow.rules.config import Profile
 from manaflow.wallet.client import Client, LostRace, again
 from manaflow.wallet.declare import Declaration, Wish
 from manaflow.wallet.intents import Intent, Policy
+from manaflow.wallet.keys import sign
 from manaflow.wallet.replace import cancel, speed_up
 from manaflow.wallet.rpc import MAX_WORDS, NodeRefused, Rpc, data, quantity
 from manaflow.wallet.rpc_source import RpcSource, read_config, waiting
 from manaflow.wallet.source import Cell, Snapshot
+from tests.builders import envelope
 from tests.manaflow_chain import Producer
-from tests.wallet.model import COUNTER, COUNTER_CODE, ME, OTHER, balance, storage, word
+from tests.wallet.model import COUNTER, COUNTER_CODE, KEY, ME, OTHER, balance, storage, word
 
 URL = "http://node.test/"
 Answer = Callable[[str, list[Any]], Any]
@@ -360,11 +364,27 @@ def test_a_replacement_is_declared_on_the_open_block_unless_the_old_one_may_stan
         assert seen[-1] is expected
 
 
+@pytest.mark.parametrize("named", ["0x" + "0d" * 20, None])
+def test_a_node_cannot_name_another_contract_than_the_one_deployed(named: str | None) -> None:
+    """Who is shown an address pays to it."""
+    client = Client(answering(honest), CHAIN.config)
+    raw = sign(client.declare(ME, Wish(b"", data=b"\x5f\x5f\xf3"), Policy(Intent.EXACT)).transaction, KEY)
+    txid = "0x" + keccak256(raw).hex()
+    receipt = {"transactionHash": txid, "blockNumber": "0x7", "status": "0x1", "gasUsed": "0x5208",
+               "effectiveGasPrice": "0x2", "contractAddress": named}  # fmt: skip
+    client = Client(answering(lambda m, p: txid if m == "mana_submit" else receipt), CHAIN.config)
+    with pytest.raises(Failure, match="another contract"):
+        client.wait(client.submit(raw), 0)
+    receipt["contractAddress"] = "0x" + generate_contract_address(Address(ME), 0).hex()
+    landed = client.wait(client.submit(raw), 0)
+    assert landed.lines()[1] == f"it deployed {receipt['contractAddress']}"
+
+
 def test_what_is_refused_was_sent_all_the_same() -> None:
     client = Client(rpc_of(lambda request: answer_of({"id": 1, "error": {"code": -1, "message": "no"}})), CHAIN.config)
     with pytest.raises(NodeRefused) as refused:
-        client.submit(b"\x4d\xc0")
-    assert keccak256(b"\x4d\xc0").hex() in refused.value.__notes__[0]
+        client.submit(envelope(2))
+    assert keccak256(envelope(2)).hex() in refused.value.__notes__[0]
 
 
 def test_another_chain_is_refused() -> None:
@@ -420,6 +440,8 @@ def test_a_snapshot_checks_codes_of_any_source() -> None:
 def test_what_is_submitted_is_named_by_ourselves() -> None:
     client = Client(answering(lambda m, p: "0x" + "00" * 32), CHAIN.config)
     with pytest.raises(Failure, match="names the transaction"):
+        client.submit(envelope(2))
+    with pytest.raises(Verdict, match="S2"):
         client.submit(b"\x4d\xc0")
     with pytest.raises(Failure, match="another transaction"):
         waiting(answering(lambda m, p: "0x4d"), b"\1" * 32)
