@@ -36,7 +36,8 @@ from manaflow.moves.leaf import SystemKind
 from manaflow.moves.marks import UNSIGNED, ZERO32, Location, Mask
 from manaflow.rules.headers import check_b2
 from manaflow.rules.system import EMPTY_LOGS_HASH, SystemLeaves, expected_system_leaves
-from manaflow.validator.admission import Admitted, OpenBlock
+from manaflow.validator.admission import OpenBlock
+from manaflow.validator.admitted import Admitted
 from manaflow.validator.recent import Recent
 from manaflow.validator.room import Bounds
 from manaflow.validator.validator import Validator

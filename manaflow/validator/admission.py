@@ -12,7 +12,9 @@ machine over the validator: no sockets, clocks or threads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
+from itertools import accumulate, islice
+from operator import sub
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +22,10 @@ import numpy as np
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply, full
-from manaflow.moves.columns import I64, U8, U64, Moves
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location
 from manaflow.rules.system import expected_system_leaves
+from manaflow.validator.admitted import Admitted, Judged, part_of
 from manaflow.validator.batch_execution import BatchExecution
 from manaflow.validator.candidates import Candidates, candidates_of, code_hashes_made, judge_apart
 from manaflow.validator.judged import JudgedLeaves
@@ -35,39 +37,11 @@ from manaflow.validator.store import Table
 from manaflow.validator.validator import Validator
 
 _BOUNDS: Final = Bounds()
+_NOT_EXECUTED: Final = Verdict(Rule.X0, "not executed")
 SLICE: Final = 2
 """Blocks' gas (by gas limits) that are executed at once, before anything of them is admitted."""
 MOST_WASTED: Final = 4
 """Blocks' gas (by gas limits) that one batch may have executed and not admitted; SLICE more at most."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Admitted:
-    """Transactions as they stand in the open block.
-
-    batch: moves with the numbers of their cells, as the sealed block will have them; system leaves have empty
-    envelopes. txid: uint8[t, 32]; blob_gas: uint64[t]; fees: wei that each adds to the block's.
-    """
-
-    batch: Batch
-    txid: U8
-    blob_gas: U64
-    fees: tuple[int, ...]
-    logs: tuple[bytes, ...] | None = None
-    """RLP of each one's logs, if this process has executed them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """A batch, judged as far as its transactions can be apart from each other."""
-
-    candidates: Candidates
-    rows: Rows
-    needs: list[Need]
-    sound: list[int]
-    """Those that fulfil S, M, B, and V of sealed cells."""
-    executed: dict[int, Verdict | None]
-    """Verdicts of X, of those that were executed so far."""
 
 
 class OpenBlock:
@@ -148,7 +122,7 @@ class OpenBlock:
         verdicts = self._admit_in_order(judged)
         taken = [t for t, verdict in enumerate(verdicts) if verdict is None]
         if taken:
-            part = _part_of(judged, taken, tuple(self.codes.values())[known_codes:], self._execution.logs)
+            part = part_of(judged, taken, tuple(self.codes.values())[known_codes:], self._execution.logs)
             self._parts.append(part)
             self._unkept.append(part.batch)
         if keep:
@@ -207,20 +181,23 @@ class OpenBlock:
         verdicts = [self._known(txid) or self.room.refusal(need) for txid in txids]
         return [verdict and verdict.at(t) for t, verdict in enumerate(verdicts)]
 
-    def _judge(self, candidates: Candidates) -> _Judged:
+    def _judge(self, candidates: Candidates) -> Judged:
         """S, M, B, and V of sealed cells."""
         validator = self._validator
         self._execution.logs.clear()
         judge_apart(candidates, self._config, self.codes, validator.hash_seen)
         batch, index = candidates.batch, validator.index
-        rows = locate(batch, index, self._overlay.txids, self._recent)
+        moves, txids = candidates.block.moves, self._overlay.txids
+        rows = locate(batch, index, txids, self._recent)
         with validator.store.read() as txn:
-            check_sealed(txn, index, batch, rows, self._recent)
-        broken = {int(t) for t in candidates.transactions_of(np.flatnonzero(np.array(rows.broken, np.uint8)))}
+            check_sealed(txn, index, moves, batch.intx, rows, txids, self._recent)
+        broken = set[int]()
+        if any(rows.broken):
+            broken.update(candidates.transactions_of(np.flatnonzero(np.array(rows.broken, np.uint8))))
         sound = [t for t, verdict in enumerate(candidates.verdicts) if verdict is None and t not in broken]
-        return _Judged(candidates, rows, candidates.needs(self._config), sound, {})
+        return Judged(candidates, rows, candidates.needs(self._config), sound, {})
 
-    def _admit_in_order(self, judged: _Judged) -> list[Verdict | None]:
+    def _admit_in_order(self, judged: Judged) -> list[Verdict | None]:
         """V of the open block, X and the block's room, one transaction after another; takes in those that pass.
 
         Slice by slice, so that what is executed for nothing is bounded: beyond MOST_WASTED blocks' gas of a batch,
@@ -243,8 +220,10 @@ class OpenBlock:
         self._admit_slice(judged, verdicts, start, len(verdicts))
         return verdicts
 
-    def _admit_slice(self, judged: _Judged, verdicts: list[Verdict | None], start: int, stop: int) -> list[int]:
+    def _admit_slice(self, judged: Judged, verdicts: list[Verdict | None], start: int, stop: int) -> list[int]:
         """Transactions start to stop, of which every sound one is executed. Returns those that are admitted."""
+        if self._takes_all(judged, verdicts, start, stop):
+            return list(range(start, stop))
         admitted = []
         for t in range(start, stop):
             verdict = verdicts[t] or self._refusal(judged, t)
@@ -255,7 +234,25 @@ class OpenBlock:
                 admitted.append(t)
         return admitted
 
-    def _slices(self, judged: _Judged) -> Iterator[list[int]]:
+    def _takes_all(self, judged: Judged, verdicts: Sequence[Verdict | None], start: int, stop: int) -> bool:
+        """Take in transactions start to stop together, if each may enter the block. False: nothing has changed."""
+        candidates, executed = judged.candidates, judged.executed
+        if start == stop or candidates.makes_code or any(verdicts[start:stop]):
+            return False
+        if any(executed.get(t, _NOT_EXECUTED) is not None for t in range(start, stop)):
+            return False
+        needs, offsets, splits = judged.needs.take(start, stop), candidates.offsets, candidates.splits
+        before = self._overlay.cells
+        if not self.room.has_for_all(needs) or not self._overlay.take_all(
+            candidates.txids[start:stop], judged.rows, offsets[start : stop + 1], splits[start:stop]
+        ):
+            return False
+        self.room.take_all(needs)
+        consumes = map(sub, splits[start:stop], offsets[start:stop])
+        self._cells_at += islice(accumulate(consumes, initial=before), 1, None)
+        return True
+
+    def _slices(self, judged: Judged) -> Iterator[list[int]]:
         """The transactions to execute, in slices of about SLICE blocks' gas."""
         part, gas = list[int](), 0
         for t in judged.sound:
@@ -267,18 +264,18 @@ class OpenBlock:
         if part:
             yield part
 
-    def _gas_at_most(self, judged: _Judged, t: int) -> int:
+    def _gas_at_most(self, judged: Judged, t: int) -> int:
         """What executing a transaction may cost; one with a higher limit than the block's is refused without."""
-        return min(judged.needs[t].gas_limit, self.header.gas_limit)
+        return min(judged.needs.gas_limit[t], self.header.gas_limit)
 
-    def _is_hopeless(self, judged: _Judged, t: int) -> bool:
+    def _is_hopeless(self, judged: Judged, t: int) -> bool:
         """True if a transaction has lost a race to one that is in the block: it need not be executed."""
         candidates = judged.candidates
         start, stop = candidates.offsets[t], candidates.offsets[t + 1]
         broken = self._overlay.check(judged.rows, start, candidates.splits[t], stop)
         return candidates.txids[t] in self._overlay.txids or (broken is not None and broken.rule is not Rule.V1)
 
-    def _execute(self, judged: _Judged, which: Sequence[int]) -> None:
+    def _execute(self, judged: Judged, which: Sequence[int]) -> None:
         """X of some transactions."""
         codes = judged.candidates.codes
         with self._validator.store.read() as txn:
@@ -289,7 +286,7 @@ class OpenBlock:
 
             judged.executed.update(self._execution.run(judged.candidates, which, code_of))
 
-    def _refusal(self, judged: _Judged, t: int) -> Verdict | None:
+    def _refusal(self, judged: Judged, t: int) -> Verdict | None:
         """V, X and the block's room for one transaction that fulfils S, M and B."""
         candidates, rows = judged.candidates, judged.rows
         start, stop = candidates.offsets[t], candidates.offsets[t + 1]
@@ -365,40 +362,10 @@ class OpenBlock:
         """A batch that was admitted before a restart: it is taken in as it was, and not judged again."""
         candidates = candidates_of(batch, self.header, self._validator.threads)
         rows, needs = Rows.of(batch.moves, batch.intx, batch.moves.number.tolist()), candidates.needs(self._config)
-        for t, need in enumerate(needs):
-            self._take(candidates, rows, t, need)
-        self._parts.append(_part_of(_Judged(candidates, rows, needs, [], {}), range(len(batch)), batch.codes, {}))
+        for t in range(len(batch)):
+            self._take(candidates, rows, t, needs[t])
+        self._parts.append(part_of(Judged(candidates, rows, needs, [], {}), range(len(batch)), batch.codes, {}))
 
 
 def _with_codes(need: Need, codes: Mapping[bytes, bytes]) -> Need:
     return replace(need, code_bytes=sum(map(len, codes.values()))) if codes else need
-
-
-def _part_of(judged: _Judged, taken: Sequence[int], codes: tuple[bytes, ...], logs: Mapping[bytes, bytes]) -> Admitted:
-    """Some of a batch's transactions with the numbers that their cells have got. codes: those that they bring.
-
-    logs: RLP by its hash.
-    """
-    candidates, at = judged.candidates, np.array(taken, np.int64)
-    batch, offsets = candidates.batch, candidates.transactions.offsets
-    chosen = np.zeros(len(batch), np.bool_)
-    chosen[at] = True
-    rows: I64 = np.flatnonzero(np.repeat(chosen, np.diff(offsets)))
-    numbers = np.maximum(np.array(judged.rows.number, np.int64), 0).astype(np.uint64)
-    columns = {field.name: getattr(batch.moves, field.name)[rows] for field in fields(Moves)}
-    columns["number"] = numbers[rows]
-    part = Batch(
-        envelopes=tuple(batch.envelopes[t] for t in taken),
-        consumes=batch.consumes[at],
-        references=batch.references[at],
-        status=batch.status[at],
-        gas_used=batch.gas_used[at],
-        logs_hash=batch.logs_hash[at],
-        moves=Moves(**columns),
-        intx=batch.intx[rows],
-        codes=codes,
-    )
-    blob_gas = np.array([judged.needs[t].blob_gas for t in taken], np.uint64)
-    hashes, fees = [batch.logs_hash[t].tobytes() for t in taken], tuple(judged.needs[t].fees for t in taken)
-    known = tuple(logs[logs_hash] for logs_hash in hashes) if logs.keys() >= set(hashes) else None
-    return Admitted(part, candidates.envelopes.txid[at], blob_gas, fees, known)

@@ -21,7 +21,7 @@ from manaflow.moves.columns import I64, U32, U64, Leaves, Moves
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Mark, Mask
-from manaflow.moves.transactions import GAS_PER_BLOB, DeclaredTransaction
+from manaflow.moves.transactions import DeclaredTransaction
 from manaflow.moves.wire_batch import check_shape
 from manaflow.rules.bodies import check_b4, check_b5_move
 from manaflow.rules.config import ChainConfig, Profile
@@ -29,7 +29,7 @@ from manaflow.rules.leaves import MAX_MOVES, check_b3_size, compute_fees_added
 from manaflow.rules.moves import value_of
 from manaflow.rules.signed import check_filled, check_signed
 from manaflow.rules.state import check_v1_intx
-from manaflow.validator.room import Need
+from manaflow.validator.room import Needs
 from manaflow.validator.transactions import Transactions, judge, misfits, plain_rules
 
 Fixed = Mapping[int, Mapping[int, bytes]]
@@ -66,21 +66,16 @@ class Candidates:
         """The transaction of each row."""
         return _owners(self.transactions.offsets, rows)
 
-    def needs(self, config: ChainConfig) -> list[Need]:
+    def needs(self, config: ChainConfig) -> Needs:
         """What each takes of a block, but for bytes of code; meaningful where X0 is fulfilled."""
-        rows = zip(
-            self.envelopes.gas_limit.tolist(),
-            self.batch.gas_used.tolist(),
-            self.envelopes.blobs.tolist(),
-            self._fees(config),
-            np.diff(self.transactions.offsets).tolist(),
-            map(len, self.batch.envelopes),
-            strict=True,
+        return Needs(
+            gas_limit=self.envelopes.gas_limit.tolist(),
+            gas_used=self.batch.gas_used.tolist(),
+            blob_gas=self.transactions.blob_gas.tolist(),
+            fees=self._fees(config),
+            moves=np.diff(self.transactions.offsets).tolist(),
+            envelope_bytes=list(map(len, self.batch.envelopes)),
         )
-        return [
-            Need(limit, used, blobs * GAS_PER_BLOB, fees, moves, size, 0)
-            for limit, used, blobs, fees, moves, size in rows
-        ]
 
     def _fees(self, config: ChainConfig) -> list[int]:
         """Wei that each adds to the block's fees."""
@@ -97,15 +92,15 @@ def candidates_of(batch: Batch, opened: Header, threads: int = 0) -> Candidates:
     envelopes, offsets = decode_envelopes(batch.envelopes, threads), batch.offsets()
     codes = {keccak256(code): code for code in batch.codes}
     block = _as_block(batch, opened, envelopes)
-    starts = offsets.tolist()
+    txids, splits = envelopes.txid.tobytes(), offsets[:-1] + batch.consumes
     makes_code = frozenset(_owners(offsets, _code_rows(block.moves)))
     return Candidates(
         batch=batch,
         block=block,
         transactions=Transactions(block, offsets, {}, envelopes, 0, frozenset(codes)),
-        offsets=starts,
-        splits=[start + count for start, count in zip(starts, batch.consumes.tolist(), strict=False)],
-        txids=[row.tobytes() for row in envelopes.txid],
+        offsets=offsets.tolist(),
+        splits=splits.tolist(),
+        txids=[txids[at : at + 32] for at in range(0, len(txids), 32)],
         verdicts=[None] * len(batch),
         codes=codes,
         makes_code=makes_code,
@@ -119,9 +114,8 @@ def _owners(offsets: I64, rows: I64) -> list[int]:
 
 def _code_rows(moves: Moves) -> I64:
     """Rows of consumes that make a code live."""
-    made = (moves.mark == Mark.CODE) & (moves.mask & Mask.REFERENCE == 0) & moves.next.any(axis=1)
-    rows: I64 = np.flatnonzero(made)
-    return rows
+    rows: I64 = np.flatnonzero((moves.mark == Mark.CODE) & (moves.mask & Mask.REFERENCE == 0))
+    return rows[moves.next[rows].any(axis=1)] if len(rows) else rows
 
 
 def judge_apart(candidates: Candidates, config: ChainConfig, made: Mapping[bytes, bytes], seen: HashSeen) -> None:
@@ -229,6 +223,8 @@ def _judge_makers(candidates: Candidates, fixed: Fixed) -> None:
 
 def _judge_codes(candidates: Candidates, made: Mapping[bytes, bytes]) -> None:
     """B4: every consumed c with next != 0 has its code in the batch, or in the open block already."""
+    if not candidates.makes_code:
+        return
     moves = candidates.block.moves
     rows = _code_rows(moves)
     for row, t in zip(rows.tolist(), candidates.transactions_of(rows), strict=True):

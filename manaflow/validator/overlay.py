@@ -2,11 +2,12 @@
 
 Plain dicts, keyed by bytes: cells that the open block made by (intx, location), cells that it consumed by number,
 virgin locations that it wrote by location. One pass over a transaction's moves checks it, a second one takes it in:
-the second cannot fail.
+the second cannot fail. Many that are in nobody's way, as most are, are taken in together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -86,10 +87,12 @@ class Overlay:
         """Of the next cell that the block will make."""
         self.txids: set[bytes] = set()
         """Of every transaction taken in, system transactions too."""
-        self._made: dict[bytes, tuple[int, bytes]] = {}
-        """Name of a cell -> its number and value; in the order of numbers."""
+        self._first = first_cell
+        self._made: dict[bytes, int] = {}
+        """Name of a cell -> its number; in the order of numbers."""
         self._names: list[bytes] = []
-        """Names of the cells made, in the order of numbers."""
+        self._values: list[bytes] = []
+        """Of the cells made, in the order of numbers."""
         self._spent: dict[int, bytes] = {}
         """Number of a consumed cell -> txid."""
         self._written: dict[bytes, bytes] = {}
@@ -113,12 +116,13 @@ class Overlay:
             elif number == VIRGIN:
                 winner = written.get(keys[KEY_BYTES * row + 32 : KEY_BYTES * (row + 1)])
             elif number == OPEN:
-                cell = made.get(keys[KEY_BYTES * row : KEY_BYTES * (row + 1)])
-                if cell is None:
+                found = made.get(keys[KEY_BYTES * row : KEY_BYTES * (row + 1)])
+                if found is None:
                     return Broken(row, Rule.V1, "no transaction that is admitted or lately sealed has made the cell")
-                if cell[1] != rows.prev[32 * row : 32 * row + 32]:
-                    return Broken(row, Rule.V1, "value of a cell of the open block", expected=cell[1])
-                number = numbers[row] = cell[0]
+                value = self._values[found - self._first]
+                if value != rows.prev[32 * row : 32 * row + 32]:
+                    return Broken(row, Rule.V1, "value of a cell of the open block", expected=value)
+                number = numbers[row] = found
                 winner = spent.get(number)
             else:
                 continue
@@ -129,7 +133,8 @@ class Overlay:
     def take(self, txid: bytes, rows: Rows, start: int, split: int) -> None:
         """Take in a transaction that `check` has let pass. txid: 32 bytes."""
         keys, numbers, after = rows.keys, rows.number, rows.next
-        made, spent, written, names, next_number = self._made, self._spent, self._written, self._names, self.next_number
+        made, spent, written, next_number = self._made, self._spent, self._written, self.next_number
+        names, values = self._names, self._values
         for row in range(start, split):
             number, location = numbers[row], keys[KEY_BYTES * row + 32 : KEY_BYTES * (row + 1)]
             if number:
@@ -137,25 +142,54 @@ class Overlay:
             else:
                 written[location] = txid
             name = txid + location
-            made[name] = (next_number, after[32 * row : 32 * row + 32])
+            made[name] = next_number
             names.append(name)
+            values.append(after[32 * row : 32 * row + 32])
             next_number += 1
         self.next_number = next_number
         self.txids.add(txid)
+
+    def take_all(self, txids: Sequence[bytes], rows: Rows, offsets: Sequence[int], splits: Sequence[int]) -> bool:
+        """Take in transactions, one after another, if none of them breaks V1 to V4; if one may, change nothing.
+
+        txids: of each; rows offsets[i] to splits[i] of transaction i consume, splits[i] to offsets[i + 1] refer. The
+        twin of `check` and `take`, which say what is wrong where this returns False.
+        """
+        if any(rows.broken[offsets[0] : offsets[-1]]) or len(set(txids)) < len(txids):
+            return False
+        if not self.txids.isdisjoint(txids):
+            return False
+        taken = _Together(self, txids, rows, offsets, splits)
+        if not (taken.finds_open() and taken.spends_alone() and taken.refers_in_time()):
+            return False
+        for row, number in taken.found.items():
+            rows.number[row] = number
+        self._made.update(taken.made)
+        self._names += taken.made
+        self._values += taken.values
+        self._spent.update((number, txids[t]) for number, t in taken.spent.items())
+        self._written.update((location, txids[t]) for location, t in taken.written.items())
+        self.next_number += len(taken.made)
+        self.txids.update(txids)
+        return True
+
+    def value(self, number: int) -> bytes:
+        """Of a cell that the block has made, 32 bytes."""
+        return self._values[number - self._first]
 
     def cell(self, location: bytes) -> LiveCell | None:
         """The live cell at a location (53 bytes), None if the block made none there."""
         for name in reversed(self._names):
             if name[32:] == location:
-                number, value = self._made[name]
-                return LiveCell(number, name[:32], value)
+                number = self._made[name]
+                return LiveCell(number, name[:32], self.value(number))
         return None
 
     def cells_since(self, made: int) -> Cells:
         """The cells made after the first `made`, latest at each location."""
-        names = list({name[32:]: name for name in self._names[made:]}.values())
-        rows = np.frombuffer(b"".join(names), np.uint8).reshape(-1, KEY_BYTES)
-        values = b"".join([self._made[name][1] for name in names])
+        latest = {name[32:]: at for at, name in enumerate(self._names[made:], made)}.values()
+        rows = np.frombuffer(b"".join([self._names[at] for at in latest]), np.uint8).reshape(-1, KEY_BYTES)
+        values = b"".join([self._values[at] for at in latest])
         return Cells(
             mark=rows[:, 32].copy(),
             addr=rows[:, 33:53].copy(),
@@ -163,6 +197,93 @@ class Overlay:
             intx=rows[:, :32].copy(),
             value=np.frombuffer(values, np.uint8).reshape(-1, 32),
         )
+
+
+class _Together:
+    """What transactions would find, spend and make if each of them entered the block, in order."""
+
+    def __init__(
+        self, overlay: Overlay, txids: Sequence[bytes], rows: Rows, offsets: Sequence[int], splits: Sequence[int]
+    ) -> None:
+        self._overlay, self._rows, self._start, stop = overlay, rows, offsets[0], offsets[-1]
+        starts, counts = np.array(offsets[:-1], np.int64), np.diff(offsets)
+        consumes = np.array(splits, np.int64) - starts
+        owners = np.repeat(np.arange(len(txids)), counts)
+        is_consume = np.arange(self._start, stop) < np.repeat(splits, counts)
+        self._owners: list[int] = owners.tolist()
+        self._numbers = rows.number[self._start : stop]
+        """Of each row's cell, from row `start` on."""
+        self._consumes: list[int] = np.flatnonzero(is_consume).tolist()
+        self._references: list[int] = np.flatnonzero(~is_consume).tolist()
+        names = np.frombuffer(rows.keys, np.uint8).reshape(-1, KEY_BYTES)[self._start : stop][is_consume]
+        names[:, :32] = np.frombuffer(b"".join(txids), np.uint8).reshape(-1, 32)[owners[is_consume]]
+        values = np.frombuffer(rows.next, np.uint8).reshape(-1, 32)[self._start : stop][is_consume]
+        self._firsts: list[int] = (overlay.next_number + np.cumsum(consumes) - consumes).tolist()
+        """Number of each transaction's first cell."""
+        made = _rows_of(names)
+        self.made = dict(zip(made, range(overlay.next_number, overlay.next_number + len(made)), strict=True))
+        self.values = _rows_of(values)
+        self.found: dict[int, int] = {}
+        """Row -> number of its cell, of those that are OPEN."""
+        self.spent: dict[int, int] = {}
+        """Number of a consumed cell -> transaction; `written` likewise by location."""
+        self.written: dict[bytes, int] = {}
+
+    def finds_open(self) -> bool:
+        """V1 of cells that the open block has made, or these transactions make before they are used."""
+        rows, made = self._rows, self._overlay._made
+        for at, number in enumerate(self._numbers):
+            if number != OPEN:
+                continue
+            row = self._start + at
+            key = rows.keys[KEY_BYTES * row : KEY_BYTES * (row + 1)]
+            cell = made.get(key) or self.made.get(key)
+            if cell is None or cell >= self._firsts[self._owners[at]] or self._value(cell) != rows.value_before(row):
+                return False
+            self.found[row] = self._numbers[at] = cell
+        return True
+
+    def _value(self, number: int) -> bytes:
+        overlay = self._overlay
+        own = number - overlay.next_number
+        return overlay.value(number) if own < 0 else self.values[own]
+
+    def spends_alone(self) -> bool:
+        """V2, and V4 of consumes: nobody else spends these cells, or writes these locations first."""
+        virgin = 0
+        for at in self._consumes:
+            number = self._numbers[at]
+            if number:
+                self.spent[number] = self._owners[at]
+            else:
+                self.written[self._rows.location(self._start + at)] = self._owners[at]
+                virgin += 1
+        if len(self.spent) + virgin < len(self._consumes) or len(self.written) < virgin:
+            return False
+        overlay = self._overlay
+        return overlay._spent.keys().isdisjoint(self.spent) and overlay._written.keys().isdisjoint(self.written)
+
+    def refers_in_time(self) -> bool:
+        """V3, and V4 of references: who spends the cell, or writes the location, does so later."""
+        overlay, last = self._overlay, len(self._firsts)
+        for at in self._references:
+            number = self._numbers[at]
+            if number > 0:
+                is_late = number in overlay._spent or self.spent.get(number, last) < self._owners[at]
+            elif number == VIRGIN:
+                location = self._rows.location(self._start + at)
+                is_late = location in overlay._written or self.written.get(location, last) < self._owners[at]
+            else:
+                continue
+            if is_late:
+                return False
+        return True
+
+
+def _rows_of(column: U8) -> list[bytes]:
+    """The rows of uint8[n, w] as bytes."""
+    data, width = column.tobytes(), column.shape[1]
+    return [data[at : at + width] for at in range(0, len(data), width)]
 
 
 def _against_sealed(rows: Rows, row: int) -> Broken:

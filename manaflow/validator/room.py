@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 from typing import Final
 
 from manaflow.errors import Rule, Verdict
@@ -38,6 +40,31 @@ class Need:
     envelope_bytes: int
     code_bytes: int
     """Of codes that the block does not hold yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What each of a batch's transactions takes, as columns; `code_bytes` are 0."""
+
+    gas_limit: list[int]
+    gas_used: list[int]
+    blob_gas: list[int]
+    fees: list[int]
+    moves: list[int]
+    envelope_bytes: list[int]
+
+    def __len__(self) -> int:
+        return len(self.gas_limit)
+
+    def __getitem__(self, t: int) -> Need:
+        """Of transaction t."""
+        rest = self.fees[t], self.moves[t], self.envelope_bytes[t], 0
+        return Need(self.gas_limit[t], self.gas_used[t], self.blob_gas[t], *rest)
+
+    def take(self, start: int, stop: int) -> Needs:
+        """Of transactions start to stop."""
+        columns = self.gas_limit, self.gas_used, self.blob_gas, self.fees, self.moves, self.envelope_bytes
+        return self if stop - start == len(self) else Needs(*(column[start:stop] for column in columns))
 
 
 @dataclass(slots=True)
@@ -90,6 +117,25 @@ class Room:
             if found > most:
                 return full(rule, what, f"at most {most}", found)
         return None
+
+    def has_for_all(self, needs: Needs) -> bool:
+        """True if `refusal` would let each of them pass, taken one after another."""
+        bounds, before = self.bounds, accumulate(needs.gas_used, initial=self.gas)
+        return (
+            max(map(add, needs.gas_limit, before), default=0) <= self.header.gas_limit
+            and not any(needs.blob_gas)
+            and self.transactions + len(needs) <= bounds.transactions
+            and self.moves + sum(needs.moves) <= bounds.moves
+            and self.envelope_bytes + sum(needs.envelope_bytes) <= bounds.envelope_bytes
+        )
+
+    def take_all(self, needs: Needs) -> None:
+        """They are in the block. Blob gas: none."""
+        self.transactions += len(needs)
+        self.gas += sum(needs.gas_used)
+        self.fees += sum(needs.fees)
+        self.moves += sum(needs.moves)
+        self.envelope_bytes += sum(needs.envelope_bytes)
 
     def take(self, need: Need) -> None:
         """One more transaction is in the block."""

@@ -25,7 +25,8 @@ from manaflow.moves.block import Block
 from manaflow.moves.marks import Mark
 from manaflow.moves.wire import encode_block
 from manaflow.moves.wire_batch import decode_batch, encode_batch
-from manaflow.validator.admission import OpenBlock, _part_of
+from manaflow.validator.admission import OpenBlock
+from manaflow.validator.admitted import part_of
 from manaflow.validator.backwards import verify_backwards
 from manaflow.validator.candidates import candidates_of
 from manaflow.validator.execution import judge_alone, senders_of
@@ -155,7 +156,7 @@ class Play:
             clone._take(judged.candidates, judged.rows, 0, judged.needs[0])
         except KeyError:
             return None
-        clone._parts.append(_part_of(judged, [0], batch.codes, {}))
+        clone._parts.append(part_of(judged, [0], batch.codes, {}))
         return seal(clone.header, self.producer._body(clone), self.chain.filler.key, NATIVE)
 
     def force(self) -> None:
