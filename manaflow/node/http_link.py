@@ -216,7 +216,7 @@ class _Session:
     async def _fetch(self, source: FetchedSource, lacking: int | bytes) -> None:
         fetched = 0
         if isinstance(lacking, bytes):
-            answer = await self._client.call("mana_getConviction", data(lacking))
+            answer = await self._client.call("mana_getProof", data(lacking))
             source.convictions[lacking] = proof = None if answer is None else self._bytes(answer)
             if proof is not None:
                 source.judged[proof] = await self._judged(proof)

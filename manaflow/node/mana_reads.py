@@ -33,7 +33,7 @@ class ReadMethods:
             "mana_getMoves": self.moves,
             "mana_getBlock": self.block,
             "mana_getInclusion": self.inclusion,
-            "mana_getConviction": self.conviction,
+            "mana_getProof": self.conviction,
             "mana_explainConflict": self.conflict,
             "mana_head": self.head,
             "mana_config": self.config,
@@ -72,7 +72,7 @@ class ReadMethods:
         return await self._thread.call(_inclusion, bytes(txid), move)
 
     async def conviction(self, block_hash: Hash) -> str | None:
-        """mana_getConviction: the fraud proof that convicts a block as hex, null if this node knows none."""
+        """mana_getProof: the fraud proof that convicts a block as hex, null if this node knows none."""
 
         def read(chain: OwnedChain) -> str | None:
             proof = chain.validator.conviction(bytes(block_hash))

@@ -110,8 +110,8 @@ class NodeSource:
         return self._bytes(self._call("mana_getBlock", quantity(number)))
 
     def conviction(self, block_hash: bytes) -> bytes | None:
-        """mana_getConviction."""
-        return self._bytes(self._call("mana_getConviction", data(block_hash)))
+        """mana_getProof."""
+        return self._bytes(self._call("mana_getProof", data(block_hash)))
 
     def genesis(self) -> bytes:
         """The genesis file that the node names. Raises SourceFault."""

@@ -168,7 +168,7 @@ def test_blocks_and_config_make_a_second_node(node: Node, tmp_path: Path) -> Non
     assert decode_block(bytes.fromhex(last[2:])).header.number == 3
     assert node.call("mana_getBlock", "finalized") == node.call("mana_getBlock", "0x0")
     assert node.call("mana_getBlock", "0x9") is None
-    assert node.call("mana_getConviction", node.call("mana_head")["hash"]) is None
+    assert node.call("mana_getProof", node.call("mana_head")["hash"]) is None
 
 
 def test_a_preview_is_what_sealing_then_gives(node: Node) -> None:

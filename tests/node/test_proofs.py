@@ -85,7 +85,7 @@ def test_the_block_is_void_and_everything_follows(node: NodeProcess, proof: byte
     assert "manaflow_head_block 3.0" in exposition(node)
     assert "manaflow_blocks_undone_total 1.0" in exposition(node)
     assert node.call("mana_head")["hash"] == hexed(scene().blocks[-1].hash)
-    assert node.call("mana_getConviction", hexed(scene().lie.hash)) is not None
+    assert node.call("mana_getProof", hexed(scene().lie.hash)) is not None
     for gone in (payment, logging):
         assert node.call("eth_getTransactionReceipt", gone) is None
         waiting = node.call("eth_getTransactionByHash", gone)
