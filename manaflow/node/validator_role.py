@@ -17,7 +17,7 @@ from manaflow.coordinator.following import Follower
 from manaflow.coordinator.messages import Opened
 from manaflow.coordinator.producer import LatestState, Producer
 from manaflow.errors import Failure
-from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply
+from manaflow.moves.batch import Batch, Reply
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO20
@@ -204,7 +204,7 @@ class ValidatorRole:
         block = self.block
         if block is None:
             raise Failure("no block is open")
-        reply = block.admit(EMPTY_BATCH, 0, keep=False)
+        reply = block.reply(since=0)
         hashes = self._follower.block_hashes(block.header)
         return Opened(block.header, hashes, reply.sequence, reply.cells)
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from manaflow.errors import Failure, Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
-from manaflow.moves.batch import EMPTY_BATCH, Batch, Reply, full
+from manaflow.moves.batch import Batch, Reply, full
 from manaflow.moves.header import Header
 from manaflow.moves.marks import Location
 from manaflow.rules.system import expected_system_leaves
@@ -113,10 +113,10 @@ class OpenBlock:
         acknowledged.
         """
         self._check_usable()
-        if self.room.is_full or batch is EMPTY_BATCH:  # the latter only asks for the reply
+        if self.room.is_full:
             if keep:
                 self.keep()
-            return self._reply(self._refuse_all(batch), since)
+            return self.reply(since, self._refuse_all(batch))
         judged = self._judge(candidates_of(batch, self.header, self._validator.threads))
         known_codes, self._is_cut_short = len(self.codes), True
         verdicts = self._admit_in_order(judged)
@@ -128,7 +128,7 @@ class OpenBlock:
         if keep:
             self.keep()
         self._is_cut_short = False
-        return self._reply(verdicts, since)
+        return self.reply(since, verdicts)
 
     def keep(self) -> None:
         """Put on disk what is not yet there: one commit. Raises StorageFailure; then `restore` anew."""
@@ -334,7 +334,8 @@ class OpenBlock:
         made = code_hashes_made(candidates.block.moves.take(candidates.offsets[t], candidates.splits[t]))
         return {code_hash: candidates.codes[code_hash] for code_hash in sorted(made - self.codes.keys())}
 
-    def _reply(self, verdicts: Sequence[Verdict | None], since: int) -> Reply:
+    def reply(self, since: int, verdicts: Sequence[Verdict | None] = ()) -> Reply:
+        """What a sender is told who knows the cells of so many transactions. verdicts: on its batch."""
         known = since if 0 < since <= self.sequence else 0
         cells = self._overlay.cells_since(self._cells_at[known])
         return Reply(self.header.number, tuple(verdicts), self.sequence, cells)
