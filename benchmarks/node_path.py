@@ -48,6 +48,7 @@ from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark
 from manaflow.moves.wire import GenesisFile
 from manaflow.node.chain import SealedBlock
+from manaflow.node.opening import WAITING
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.validator_role import Instantly, Surroundings, ValidatorRole
 from manaflow.validator.admission import OpenBlock
@@ -170,7 +171,7 @@ def signed(key: PrivateKey, to: bytes, value: int, data: bytes, tip: int) -> byt
 def node(path: Path, load: Load, events: Deaf) -> OwnedChain:
     """A node of one process that seals as soon as nothing waits."""
     validator = Validator.create(path / "validator", load.genesis, mode="execute")
-    latest = LatestIndex.open(path / "latest")
+    latest = LatestIndex.open(path / "latest", waiting=WAITING)
     surroundings = Surroundings(now=time.time, randomness=lambda: ZERO32, coinbase=b"\xcc" * 20)
 
     def producer(follower: Follower) -> ValidatorRole:

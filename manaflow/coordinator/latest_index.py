@@ -3,13 +3,14 @@
 It is a second environment beside the validator's and never part of a validation. Each block's changes and the index's
 own tip are one transaction, so that it may lag behind the validator and always knows by how much; `following.catch_up`
 brings it back in step. A commit waits for its pages alone (`Store.open(is_derived=True)`): kill -9 loses nothing, and a
-loss of power at most the last commit, which the blocks bring back.
+loss of power at most the last commit, which the blocks bring back. A few blocks may even wait in memory for a common
+commit (`open(waiting=...)`): many of them write the same pages, and their blocks are on the validator's disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ import rlp
 from manaflow.coordinator.receipts import Receipt
 from manaflow.errors import Failure, StorageFailure
 from manaflow.moves.block import Block
-from manaflow.moves.columns import Moves
+from manaflow.moves.columns import U8
 from manaflow.moves.marks import Location, Mask
 from manaflow.moves.rlp_reader import encode_integer, encode_string, list_prefix
 from manaflow.moves.words import words_of
@@ -36,7 +37,11 @@ KEEP_UNDO: Final = 64
 """Blocks that can be taken back, at least."""
 MAX_RECENT: Final = 1 << 16
 """Cells, and transactions, of the last blocks that are in memory too (some 250 bytes each)."""
+MAX_WAITING_CELLS: Final = 1 << 13
+"""Cells of blocks that wait for the disk: as many take some 10 ms to write."""
 _TIP: Final = b"tip"
+_SMALL: Final = [encode_integer(value) for value in range(256)]
+"""RLP of integers that fit a byte."""
 
 
 class LatestTable(StrEnum):
@@ -87,43 +92,55 @@ def key_of(location: Location) -> bytes:
     return bytes((mark,)) + addr + slot
 
 
-def keys_of(moves: Moves) -> list[bytes]:
-    """The key of each move."""
-    n = len(moves)
-    data = np.concatenate([moves.mark.reshape(n, 1), moves.addr, moves.slot], axis=1).tobytes()
-    return [data[at : at + KEY_BYTES] for at in range(0, n * KEY_BYTES, KEY_BYTES)]
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What one block changes."""
+
+    tip: LatestTip
+    cells: dict[bytes, bytes]
+    """Key -> record of every location's last consume."""
+    before: bytes | None
+    """The undo journal; None for genesis, which is never taken back."""
+    places: dict[bytes, bytes]
+    """Txid -> where it stands, of each leaf."""
+    receipts: bytes
 
 
 class LatestIndex:
     """One owner, one thread."""
 
-    def __init__(self, store: Store, keep_undo: int) -> None:
+    def __init__(self, store: Store, keep_undo: int, waiting: int) -> None:
         """Use `open`."""
-        self._store, self._keep_undo = store, keep_undo
+        self._store, self._keep_undo, self._may_wait = store, keep_undo, waiting
+        self._waiting: list[_Change] = []
+        """Blocks that are applied and not on disk yet; their cells and places are all in memory."""
         self._views = ExitStack()
         self._view: Transaction | None = None
         self.tip = _read_tip(self._read())
+        """None before genesis is applied."""
         self._cells: dict[bytes, bytes] = {}
-        """Records that the last blocks have made, as the disk has them: what was written is asked for soon."""
+        """Records that the last blocks have made: what was written is asked for soon."""
         self._places: dict[bytes, bytes] = {}
         """Where the transactions of the last blocks stand, likewise."""
-        """None before genesis is applied."""
 
     @classmethod
-    def open(cls, path: Path, *, keep_undo: int = KEEP_UNDO) -> LatestIndex:
+    def open(cls, path: Path, *, keep_undo: int = KEEP_UNDO, waiting: int = 0) -> LatestIndex:
         """Open or create the directory `path`. keep_undo: blocks that can be taken back.
 
-        Raises Locked, StorageFailure.
+        waiting: blocks that may be in memory alone, until `close` at the latest; kill -9 leaves the index behind by as
+        many. Raises Locked, StorageFailure.
         """
         store = Store.open(path, tables=LatestTable, is_derived=True)
         try:
-            return cls(store, max(keep_undo, KEEP_UNDO))
+            return cls(store, max(keep_undo, KEEP_UNDO), waiting)
         except BaseException:
             store.close()
             raise
 
     def close(self) -> None:
-        """Let go of the directory. Safe to call twice."""
+        """Let go of the directory. Safe to call twice, and after a failure: what cannot be written any more is lost."""
+        with suppress(StorageFailure):
+            self._write_waiting()
         self._drop_view()
         self._store.close()
 
@@ -144,7 +161,10 @@ class LatestIndex:
         self._view = None
 
     def copy_to(self, path: Path) -> None:
-        """A consistent copy in the empty directory `path`, from any thread. Raises StorageFailure."""
+        """A consistent copy, without what waits, in the empty directory `path`, from any thread.
+
+        Raises StorageFailure.
+        """
         self._store.copy_to(path, compact=True)
 
     def record(self, key: bytes) -> bytes | None:
@@ -170,7 +190,9 @@ class LatestIndex:
 
     def receipts(self, number: int) -> tuple[Receipt, ...] | None:
         """The receipts of a block's signed transactions, in order; None for a block that the index does not hold."""
-        found = self._read().get(LatestTable.RECEIPTS, number_key(number)) if 0 <= number < 2**64 else None
+        found = next((change.receipts for change in self._waiting if change.tip.number == number), None)
+        if found is None and 0 <= number < 2**64:
+            found = self._read().get(LatestTable.RECEIPTS, number_key(number))
         return None if found is None else _decode_receipts(found)
 
     def apply(self, block: Block, receipts: Sequence[Receipt]) -> None:
@@ -183,24 +205,60 @@ class LatestIndex:
             raise Failure(f"block {header.number} does not follow block {tip.number} of the latest index")
         if len(receipts) != len(block.envelopes):
             raise ValueError(f"{len(receipts)} receipts for {len(block.envelopes)} transactions")
-        cells, after = _cells_made(block), LatestTip(header.number, block.hash)
-        keys, height, places = sorted(cells), number_key(header.number), _places(block)
+        change = self._change(block, receipts)
+        self._waiting.append(change)
+        if not self._may_all_wait():
+            try:
+                self._write_waiting()
+            except BaseException:
+                self._waiting.pop()
+                raise
+        self.tip = change.tip
+        _remember(self._cells, change.cells)
+        _remember(self._places, change.places)
+
+    def _may_all_wait(self) -> bool:
+        """Whether the blocks that wait are few, and memory has room for the last one's cells and places."""
+        waiting, last = self._waiting, self._waiting[-1]
+        room = MAX_RECENT - max(len(self._cells) + len(last.cells), len(self._places) + len(last.places))
+        return len(waiting) <= self._may_wait and room >= 0 and sum(len(c.cells) for c in waiting) <= MAX_WAITING_CELLS
+
+    def _change(self, block: Block, receipts: Sequence[Receipt]) -> _Change:
+        cells, recent, before = _cells_made(block), self._cells, None
+        if self.tip is not None:
+            keys = sorted(cells)
+            known = self._read().get_many(LatestTable.CELLS, [key for key in keys if key not in recent])
+            before = b"".join([key + (recent.get(key) or known.get(key, VIRGIN_RECORD)) for key in keys])
+        tip = LatestTip(block.header.number, block.hash)
+        return _Change(tip, cells, before, _places(block), _encode_receipts(receipts))
+
+    def _write_waiting(self, rest: Callable[[Transaction], None] | None = None) -> None:
+        """Put what waits on disk, and the rest, in one commit. Nothing has changed if it raises StorageFailure."""
+        if not self._waiting and rest is None:
+            return
         self._drop_view()
         with self._store.write() as txn:
-            if tip is not None:  # genesis is never taken back
-                recent = self._cells
-                before = {key: recent[key] for key in keys if key in recent}
-                before |= txn.get_many(LatestTable.CELLS, [key for key in keys if key not in recent])
-                txn.put(LatestTable.UNDO, height, b"".join(key + before.get(key, VIRGIN_RECORD) for key in keys))
-            if header.number >= self._keep_undo:
-                txn.delete(LatestTable.UNDO, number_key(header.number - self._keep_undo))
-            txn.put_many(LatestTable.CELLS, [(key, cells[key]) for key in keys])
-            txn.put_many(LatestTable.TRANSACTIONS, places)
-            txn.put(LatestTable.RECEIPTS, height, _encode_receipts(receipts))
-            _write_tip(txn, after)
-        self.tip = after
-        _remember(self._cells, cells)
-        _remember(self._places, dict(places))
+            self._write_changes(txn)
+            if rest is not None:
+                rest(txn)
+        self._waiting.clear()
+
+    def _write_changes(self, txn: Transaction) -> None:
+        cells: dict[bytes, bytes] = {}
+        places: dict[bytes, bytes] = {}
+        for change in self._waiting:
+            number, height = change.tip.number, number_key(change.tip.number)
+            cells |= change.cells
+            places |= change.places
+            if change.before is not None:
+                txn.put(LatestTable.UNDO, height, change.before)
+            if number >= self._keep_undo:
+                txn.delete(LatestTable.UNDO, number_key(number - self._keep_undo))
+            txn.put(LatestTable.RECEIPTS, height, change.receipts)
+        txn.put_many(LatestTable.TRANSACTIONS, _ascending(places))
+        txn.put_many(LatestTable.CELLS, _ascending(cells))
+        if self._waiting:
+            _write_tip(txn, self._waiting[-1].tip)
 
     def undo(self, block: Block) -> None:
         """Take back the tip, which is this block: cells as before it, its receipts and transactions gone.
@@ -211,6 +269,7 @@ class LatestIndex:
         if tip is None or block.hash != tip.hash:
             raise Failure(f"block {header.number} (0x{block.hash.hex()}) is not the tip of the latest index")
         height, before = number_key(header.number), LatestTip(header.number - 1, header.parent_hash)
+        self._write_waiting()
         self._drop_view()
         self._cells.clear()
         self._places.clear()
@@ -219,7 +278,7 @@ class LatestIndex:
             if journal is None:
                 raise Failure(f"block {header.number} is too old to be taken back from the latest index; build it anew")
             _restore_cells(txn, journal)
-            for txid, _ in _places(block):
+            for txid in _places(block):
                 txn.delete(LatestTable.TRANSACTIONS, txid)
             txn.delete(LatestTable.UNDO, height)
             txn.delete(LatestTable.RECEIPTS, height)
@@ -228,12 +287,14 @@ class LatestIndex:
 
     def keep(self, kept: Iterable[tuple[int, bytes]], forgotten: Iterable[int] = ()) -> None:
         """Remember acknowledged transactions, (arrival, envelope), and forget others by arrival; one commit."""
-        self._drop_view()
-        with self._store.write() as txn:
+
+        def change_pool(txn: Transaction) -> None:
             for arrival in forgotten:
                 txn.delete(LatestTable.POOL, number_key(arrival))
             for arrival, envelope in kept:
                 txn.put(LatestTable.POOL, number_key(arrival), envelope)
+
+        self._write_waiting(change_pool)
 
     def kept(self) -> tuple[tuple[int, bytes], ...]:
         """(arrival, envelope) of every transaction that is kept, by ascending arrival."""
@@ -267,19 +328,28 @@ def _cells_made(block: Block) -> dict[bytes, bytes]:
     moves, leaves = block.moves, block.leaves
     rows = np.flatnonzero((moves.mask & Mask.REFERENCE) == 0)
     numbers = np.arange(len(rows), dtype=np.uint64) + np.uint64(block.header.first_cell)
-    makers = leaves.txid[np.repeat(np.arange(len(leaves)), leaves.consumes)]
-    records = np.concatenate([words_of(numbers), makers, moves.next[rows]], axis=1).tobytes()
-    keys = np.concatenate([moves.mark[rows].reshape(-1, 1), moves.addr[rows], moves.slot[rows]], axis=1).tobytes()
-    return {
-        keys[i * KEY_BYTES : (i + 1) * KEY_BYTES]: records[i * RECORD_BYTES : (i + 1) * RECORD_BYTES]
-        for i in range(len(rows))
-    }
+    records = np.concatenate(
+        [words_of(numbers), np.repeat(leaves.txid, leaves.consumes, axis=0), moves.next[rows]], axis=1
+    )
+    keys = np.concatenate([moves.mark[rows].reshape(-1, 1), moves.addr[rows], moves.slot[rows]], axis=1)
+    return dict(zip(_rows(keys), _rows(records), strict=True))
 
 
-def _places(block: Block) -> list[tuple[bytes, bytes]]:
-    """(txid, where it stands) of each leaf, ascending."""
-    height, txids = number_key(block.header.number), block.leaves.txid.tobytes()
-    return sorted((txids[32 * i : 32 * i + 32], height + i.to_bytes(4, "big")) for i in range(len(block.leaves)))
+def _rows(column: U8) -> list[bytes]:
+    """Each row of uint8[n, width]."""
+    found: list[bytes] = np.ascontiguousarray(column).view(f"V{column.shape[1]}").ravel().tolist()
+    return found
+
+
+def _places(block: Block) -> dict[bytes, bytes]:
+    """Txid -> where it stands, of each leaf."""
+    height = number_key(block.header.number)
+    return {txid: height + i.to_bytes(4, "big") for i, txid in enumerate(_rows(block.leaves.txid))}
+
+
+def _ascending(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Keys are sorted alone: tuples take three times as long."""
+    return [(key, pairs[key]) for key in sorted(pairs)]
 
 
 def _restore_cells(txn: Transaction, journal: bytes) -> None:
@@ -295,11 +365,12 @@ def _restore_cells(txn: Transaction, journal: bytes) -> None:
 
 
 def _encode_receipts(receipts: Sequence[Receipt]) -> bytes:
-    rows = []
+    rows: list[bytes] = []
     for r in receipts:
-        row = b"".join(map(encode_integer, (r.type, r.status, r.cumulative_gas))) + encode_string(r.logs_rlp)
-        rows.append(list_prefix(len(row)) + row)
-    return list_prefix(sum(map(len, rows))) + b"".join(rows)
+        row = _SMALL[r.type] + _SMALL[r.status] + encode_integer(r.cumulative_gas) + encode_string(r.logs_rlp)
+        rows += (list_prefix(len(row)), row)
+    data = b"".join(rows)
+    return list_prefix(len(data)) + data
 
 
 def _decode_receipts(data: bytes) -> tuple[Receipt, ...]:

@@ -26,6 +26,8 @@ from manaflow.validator.validator import Mode, Validator
 VALIDATOR: Final = "validator"
 LATEST: Final = "latest"
 """Folders of a node's directory: the validator's state, and the latest index with the pool."""
+WAITING: Final = 8
+"""Blocks that the latest index may write together; after kill -9 they are executed once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def open_chain(plan: Plan, events: Events) -> OwnedChain:
     """
     validator = open_validator(plan)
     try:
-        latest = LatestIndex.open(plan.path / LATEST, keep_undo=validator.config.challenge_blocks)
+        latest = LatestIndex.open(plan.path / LATEST, keep_undo=validator.config.challenge_blocks, waiting=WAITING)
         try:
             return _chain(plan, validator, latest, events)
         except BaseException:

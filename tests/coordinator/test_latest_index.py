@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from manaflow.coordinator import latest_index
 from manaflow.coordinator.latest_index import Cell, LatestIndex, LatestTip, key_of
 from manaflow.coordinator.receipts import Receipt
-from manaflow.errors import Failure, Locked
+from manaflow.errors import Failure, Locked, StorageFailure
 from manaflow.moves.block import Block
 from manaflow.moves.marks import ZERO32, Location
 from tests.chain import random_chain
@@ -45,18 +46,20 @@ def same(index: LatestIndex, state: State, everywhere: set[Location]) -> None:
         assert (index.source(key_of(location)) or ZERO32) == index.cell(location).value
 
 
+@pytest.mark.parametrize("waiting", [0, 2, 100])
 @pytest.mark.parametrize("seed", range(3))
-def test_it_follows_and_goes_back(tmp_path: Path, seed: int) -> None:
+def test_it_follows_and_goes_back(tmp_path: Path, seed: int, waiting: int) -> None:
     chain = random_chain(6, seed)
     states: list[State] = [{}]
     for block in chain.blocks:
         states.append(after(states[-1], block))
     everywhere = set(states[-1])
-    with LatestIndex.open(tmp_path) as index:
+    with LatestIndex.open(tmp_path, waiting=waiting) as index:
         for height, block in enumerate(chain.blocks):
             index.apply(block, receipts_of(block))
             same(index, states[height + 1], everywhere)
-    with LatestIndex.open(tmp_path) as index:  # as another process finds it
+            assert index.receipts(block.header.number) == tuple(receipts_of(block))
+    with LatestIndex.open(tmp_path, waiting=waiting) as index:  # as another process finds it
         assert index.tip == LatestTip(chain.blocks[-1].header.number, chain.blocks[-1].hash)
         for height in range(len(chain.blocks) - 1, 0, -1):
             block = chain.blocks[height]
@@ -72,15 +75,18 @@ def test_it_follows_and_goes_back(tmp_path: Path, seed: int) -> None:
             same(index, states[height + 1], everywhere)
 
 
-@pytest.mark.parametrize("most", [0, 8, 1 << 16])
-def test_what_is_in_memory_is_what_the_disk_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+@pytest.mark.parametrize("waiting", [0, 3])
+@pytest.mark.parametrize("most", [0, 8, 40, 1 << 16])
+def test_what_is_in_memory_is_what_the_disk_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, waiting: int
+) -> None:
     monkeypatch.setattr(latest_index, "MAX_RECENT", most)
     chain = random_chain(5, 7)
     states: list[State] = [{}]
     for block in chain.blocks:
         states.append(after(states[-1], block))
     everywhere = set(states[-1])
-    with LatestIndex.open(tmp_path) as index:
+    with LatestIndex.open(tmp_path, waiting=waiting) as index:
         for height, block in enumerate(chain.blocks):
             index.apply(block, receipts_of(block))
             if height:  # there, back, and there again
@@ -91,6 +97,64 @@ def test_what_is_in_memory_is_what_the_disk_has(tmp_path: Path, monkeypatch: pyt
             same(index, states[height + 1], everywhere)
             assert index.transaction(block.leaves.txid[0].tobytes()) == (block.header.number, 0)
             assert max(len(index._cells), len(index._places)) <= most
+
+
+def stored_tip(index: LatestIndex) -> int | None:
+    """Number of the block that the disk has."""
+    with index._store.read() as txn:
+        tip = latest_index._read_tip(txn)
+    return None if tip is None else tip.number
+
+
+def test_blocks_wait_for_each_other_and_for_the_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks, found = random_chain(9).blocks, []
+    with LatestIndex.open(tmp_path, waiting=2) as index:
+        for block in blocks[:6]:
+            index.apply(block, receipts_of(block))
+            found.append(stored_tip(index))
+        assert found == [None, None, 2, 2, 2, 5]
+        index.apply(blocks[6], receipts_of(blocks[6]))
+        index.keep([(1, b"a")])
+        assert stored_tip(index) == 6, "what waits goes with the pool"
+        monkeypatch.setattr(latest_index, "MAX_WAITING_CELLS", 0)
+        index.apply(blocks[7], receipts_of(blocks[7]))
+        assert stored_tip(index) == 7, "so many cells do not wait"
+        monkeypatch.undo()
+        index.apply(blocks[8], receipts_of(blocks[8]))
+        assert stored_tip(index) == 7
+    with LatestIndex.open(tmp_path) as index:
+        assert index.tip == LatestTip(8, blocks[8].hash)
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = random_chain(3).blocks
+    everywhere = set(state_of(blocks))
+    with LatestIndex.open(tmp_path, waiting=2) as index:
+        for block in blocks[:2]:
+            index.apply(block, receipts_of(block))
+
+        def fail(*_: object) -> None:
+            raise StorageFailure("the disk is full")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(latest_index, "_write_tip", fail)
+            broken.setattr(latest_index, "MAX_WAITING_CELLS", 0)
+            with pytest.raises(StorageFailure):
+                index.apply(blocks[2], receipts_of(blocks[2]))
+        assert index.tip == LatestTip(1, blocks[1].hash)
+        assert stored_tip(index) is None
+        same(index, state_of(blocks[:2]), everywhere)
+        assert index.receipts(2) is None
+        index.apply(blocks[2], receipts_of(blocks[2]))
+        same(index, state_of(blocks[:3]), everywhere)
+
+
+def state_of(blocks: Sequence[Block]) -> State:
+    """The cells after blocks from genesis on."""
+    state: State = {}
+    for block in blocks:
+        state = after(state, block)
+    return state
 
 
 def test_what_does_not_follow_changes_nothing(tmp_path: Path) -> None:
