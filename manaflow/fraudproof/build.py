@@ -43,25 +43,13 @@ _NEEDS_CODES: Final = frozenset({Rule.X0, Rule.X1, Rule.X2, Rule.X3, Rule.X4, Ru
 _NEEDS_ENVELOPE: Final = _NEEDS_CODES | {Rule.M3, Rule.M6, Rule.S1, Rule.S2, Rule.S3, Rule.S4}
 
 
-def prove_execution(
-    rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes]
-) -> Proof:
-    """X0 to X5: a transaction (or system call) whose execution is not what it declares.
-
-    codes: code bytes by hash; those that the transaction's `c` moves name go into the proof, and so do the block's own.
-    """
-    return prove_transaction(rule, block, config, transaction, codes)
-
-
-def prove_s1(block: Block, config: ChainConfig, transaction: int) -> Proof:
-    """S1: an envelope that does not decode or is of another chain, or moves that claim its signature."""
-    return prove_transaction(Rule.S1, block, config, transaction)
-
-
 def prove_transaction(
     rule: Rule, block: Block, config: ChainConfig, transaction: int, codes: Mapping[bytes, bytes] | None = None
 ) -> Proof:
-    """Any rule that one whole transaction shows broken: M1 to M6, S1 to S4, B8, X0 to X5."""
+    """Any rule that one whole transaction shows broken: M1 to M6, S1 to S4, B8, X0 to X5.
+
+    codes: code bytes by hash, for X; those that the moves of `c` name go into the proof, and so do the block's own.
+    """
     moves = _moves_of(block, transaction)
     used = _codes_of(block, moves, codes or {}) if rule in _NEEDS_CODES else ()
     envelope = _envelope_of(block, transaction) if rule in _NEEDS_ENVELOPE else b""
@@ -99,13 +87,6 @@ def prove_v1_maker(
         source,
     )
     return proof_of(Rule.V1, block, config, evidence)
-
-
-def prove_v2(
-    block: Block, config: ChainConfig, late: Seat, other: Block, early: Seat, history: Sequence[bytes] = ()
-) -> Proof:
-    """V2: `late` in the accused block consumes a cell that `early` in block `other` (older, or the same) consumed."""
-    return prove_pair(Rule.V2, block, config, late, other, early, history)
 
 
 def prove_pair(

@@ -11,7 +11,6 @@ from manaflow.fraudproof.build import (
     leaf_evidence,
     proof_of,
     prove_b3,
-    prove_execution,
     prove_transaction,
     prove_v1_maker,
 )
@@ -46,7 +45,7 @@ def number_at(t: int, i: int) -> int:
 def test_no_transaction_of_an_honest_block_is_convicted(rule: Rule) -> None:
     for block in (FIRST, LAST):
         for t in range(len(block.leaves)):
-            proof = prove_execution(rule, block, CONFIG, t, CHAIN.producer.codes)
+            proof = prove_transaction(rule, block, CONFIG, t, CHAIN.producer.codes)
             assert rejection(proof.encode(), block.hash)
 
 

@@ -20,13 +20,11 @@ from manaflow.errors import Failure, Rule
 from manaflow.fraudproof.build import (
     leaf_evidence,
     prove_b3,
-    prove_execution,
+    prove_pair,
     prove_parent,
-    prove_s1,
     prove_transaction,
     prove_v1,
     prove_v1_maker,
-    prove_v2,
     under_head,
 )
 from manaflow.fraudproof.build_bytes import entry_among, prove_malformed, prove_malformed_parent
@@ -105,14 +103,14 @@ def samples() -> dict[str, tuple[bytes, bytes]]:
     leaf, start = block.leaves[2], int(block.leaves.move_offsets()[2])
     long, rows = forge_leaf(block, 2, references=leaf.references + 1), (start, leaf.consumes + leaf.references)
     later = replace(x2.header, number=3, parent_hash=x2.hash, history_root=trees.root([*history, x2.hash]))
-    x2_proof = prove_execution(Rule.X2, x2, chain.config, 2, chain.codes)
+    x2_proof = prove_transaction(Rule.X2, x2, chain.config, 2, chain.codes)
     proofs = {
         "X2": (x2_proof, x2.hash),
         "X2 in an ancestor": (under_head(x2_proof, later, [*history, x2.hash]), later.hash),
-        "S1": (prove_s1(s1, chain.config, 2), s1.hash),
+        "S1": (prove_transaction(Rule.S1, s1, chain.config, 2), s1.hash),
         "V1": (prove_v1(value, chain.config, slot, chain.blocks[1], history), value.hash),
         "V1 not born": (prove_v1(unborn, chain.config, slot, None), unborn.hash),
-        "V2": (prove_v2(double, chain.config, more, double, fees), double.hash),
+        "V2": (prove_pair(Rule.V2, double, chain.config, more, double, fees), double.hash),
         "B2": (prove_parent(Rule.B2, dear, chain.config, chain.blocks[1].header), dear.hash),
         "B6": (prove_parent(Rule.B6, lost, chain.config, chain.blocks[1].header, history), lost.hash),
         "B3": (prove_b3(more_gas, chain.config, 1), more_gas.hash),

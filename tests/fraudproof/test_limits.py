@@ -9,7 +9,7 @@ import pytest
 from manaflow.errors import Rule
 from manaflow.evm.executor import Execution, Job
 from manaflow.evm.pyevm import PyEvmExecutor
-from manaflow.fraudproof.build import prove_execution
+from manaflow.fraudproof.build import prove_transaction
 from manaflow.fraudproof.build_codes import with_codes_asked_for
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.evidence import TransactionEvidence
@@ -44,7 +44,7 @@ def lie(name: str) -> tuple[Block, int]:
 
 def proof_of(block: Block, transaction: int, rule: Rule = Rule.X5) -> Proof:
     case = case_of(CODED)
-    return with_codes_asked_for(prove_execution(rule, block, case.config, transaction, case.chain.codes))
+    return with_codes_asked_for(prove_transaction(rule, block, case.config, transaction, case.chain.codes))
 
 
 def codes_of(proof: Proof) -> tuple[bytes, ...]:

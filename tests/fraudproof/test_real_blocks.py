@@ -10,11 +10,10 @@ import pytest
 from manaflow.errors import Rule
 from manaflow.fraudproof.build import (
     prove_b3,
-    prove_execution,
+    prove_pair,
     prove_parent,
     prove_transaction,
     prove_v1,
-    prove_v2,
 )
 from manaflow.fraudproof.format import MAX_PROOF_BYTES, TRANSACTION_RULES
 from manaflow.moves.block import Block
@@ -71,10 +70,10 @@ def test_lies_about_an_execution(name: str) -> None:
     assert Parts.of(block).seal(block.header, block.codes).hash == block.hash
     for at in calls_in(block, 8 if is_nightly() else 1):
         for rule, accused in lies(block, at).items():
-            proof = prove_execution(rule, accused, config, at, replayed.codes)
+            proof = prove_transaction(rule, accused, config, at, replayed.codes)
             assert convict(proof, accused, rule).verdict.transaction == at
             assert len(proof.encode()) < MAX_PROOF_BYTES // 4
-            honest = prove_execution(rule, block, config, at, replayed.codes)
+            honest = prove_transaction(rule, block, config, at, replayed.codes)
             assert f"{rule.name} holds" in rejection(honest, block.hash)
 
 
@@ -106,7 +105,7 @@ def test_system_calls_and_withdrawals_of_honest_blocks_are_not_convicted() -> No
     config, block = ours(replayed, replayed.blocks[0])
     txids = Parts.of(block).txids
     for at in (0, 1, len(txids) - 3, len(txids) - 2, len(txids) - 1):
-        proof = prove_execution(Rule.X2, block, config, at, replayed.codes)
+        proof = prove_transaction(Rule.X2, block, config, at, replayed.codes)
         assert any(why in rejection(proof, block.hash) for why in ("X2 holds", "envelope is missing"))
 
 
@@ -116,7 +115,7 @@ def test_a_lie_in_a_real_system_call() -> None:
     for at in (0, 1):
         written = next(i for i, m in enumerate(moves_of(block, at)) if not m.is_reference)
         accused = changed(block, at, written, next=word(2**200 + 1))
-        convict(prove_execution(Rule.X2, accused, config, at, replayed.codes), accused, Rule.X2)
+        convict(prove_transaction(Rule.X2, accused, config, at, replayed.codes), accused, Rule.X2)
 
 
 def test_lies_about_state_across_real_blocks() -> None:
@@ -152,5 +151,5 @@ def test_a_double_use_across_real_blocks() -> None:
     early = next(i for i, m in enumerate(moves_of(blocks[1], 0)) if not m.is_reference)
     late = next(i for i, m in enumerate(moves_of(block, 0)) if not m.is_reference)
     accused = changed(block, 0, late, number=moves_of(blocks[1], 0)[early].number)
-    proof = prove_v2(accused, config, (0, late), blocks[1], (0, early), history)
+    proof = prove_pair(Rule.V2, accused, config, (0, late), blocks[1], (0, early), history)
     convict(proof, accused, Rule.V2)

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from manaflow.errors import Rule
-from manaflow.fraudproof.build import Seat, prove_execution, prove_pair, prove_v1, prove_v2, under_head
+from manaflow.fraudproof.build import Seat, prove_pair, prove_transaction, prove_v1, under_head
 from manaflow.fraudproof.evidence import HeaderEvidence, MovesEvidence
 from manaflow.fraudproof.format import Proof
 from manaflow.fraudproof.verify import verify
@@ -156,25 +156,25 @@ def test_v2_in_one_block() -> None:
     late, early = seat(LAST, 3, Mark.BALANCE, COINBASE), FEES
     accused = lie(late, number=number_at(early))
     for pair in ((late, early), (early, late)):
-        proof = prove_v2(accused, honest().config, pair[0], accused, pair[1])
+        proof = prove_pair(Rule.V2, accused, honest().config, pair[0], accused, pair[1])
         verdict = convict(proof, accused, Rule.V2).verdict
         assert (verdict.transaction, verdict.move) == late
         assert verdict.winner == block().leaves[2].txid
-    assert "V2 holds" in rejection(prove_v2(block(), honest().config, late, block(), early), block().hash)
+    assert "V2 holds" in rejection(prove_pair(Rule.V2, block(), honest().config, late, block(), early), block().hash)
 
 
 def test_v2_across_blocks() -> None:
     early = seat(FIRST, 2, Mark.BALANCE, COINBASE)
     accused = lie(FEES, number=number_at(early, FIRST))
-    proof = prove_v2(accused, honest().config, FEES, block(FIRST), early, history())
+    proof = prove_pair(Rule.V2, accused, honest().config, FEES, block(FIRST), early, history())
     verdict = convict(proof, accused, Rule.V2).verdict
     assert (verdict.transaction, verdict.move, verdict.winner) == (*FEES, block(FIRST).leaves[2].txid)
-    honest_proof = prove_v2(block(), honest().config, FEES, block(FIRST), early, history())
+    honest_proof = prove_pair(Rule.V2, block(), honest().config, FEES, block(FIRST), early, history())
     assert "V2 holds" in rejection(honest_proof, block().hash)
 
 
 def test_the_same_move_twice_is_no_double_use() -> None:
-    proof = prove_v2(block(), honest().config, FEES, block(), FEES)
+    proof = prove_pair(Rule.V2, block(), honest().config, FEES, block(), FEES)
     assert "V2 holds" in rejection(proof, block().hash)
 
 
@@ -205,7 +205,7 @@ def _pair(rule: Rule, accused: Block, late: Seat, other: Block, early: Seat) -> 
 
 
 def test_a_pair_needs_its_other_move() -> None:
-    proof = prove_v2(block(), honest().config, FEES, block(), FEES)
+    proof = prove_pair(Rule.V2, block(), honest().config, FEES, block(), FEES)
     evidence = proof.evidence
     assert isinstance(evidence, MovesEvidence)
     assert "the other move is missing" in rejection(
@@ -242,7 +242,7 @@ def later_head(accused: Block, distance: int) -> tuple[Header, list[bytes]]:
 def test_an_ancestor_of_the_trusted_head_is_convicted(distance: int) -> None:
     accused = lie(SLOT, next=word(77))
     head, before = later_head(accused, distance)
-    proof = prove_execution(Rule.X2, accused, honest().config, SLOT[0], honest().codes)
+    proof = prove_transaction(Rule.X2, accused, honest().config, SLOT[0], honest().codes)
     later = under_head(proof, head, before)
     assert under_head(later, accused.header, history()) == proof
     verified = verify(later.encode(), head.hash, EXECUTOR)
@@ -254,8 +254,8 @@ def test_an_ancestor_of_the_trusted_head_is_convicted(distance: int) -> None:
 def test_a_block_outside_the_trusted_chain_is_not_convicted() -> None:
     accused, other = lie(SLOT, next=word(77)), lie(SLOT, next=word(78))
     head, before = later_head(accused, 3)
-    proof = under_head(prove_execution(Rule.X2, accused, honest().config, SLOT[0], honest().codes), head, before)
-    swapped = prove_execution(Rule.X2, other, honest().config, SLOT[0], honest().codes)
+    proof = under_head(prove_transaction(Rule.X2, accused, honest().config, SLOT[0], honest().codes), head, before)
+    swapped = prove_transaction(Rule.X2, other, honest().config, SLOT[0], honest().codes)
     assert "does not lead from block 2" in rejection(replace(swapped, head=proof.head), head.hash)
     with pytest.raises(ValueError, match="not in list"):
         under_head(swapped, head, before)
@@ -264,7 +264,7 @@ def test_a_block_outside_the_trusted_chain_is_not_convicted() -> None:
 def test_an_unsigned_twin_of_a_header_is_not_convicted() -> None:
     accused = lie(SLOT, next=word(77))
     unsigned = replace(resign(accused), signature=bytes(65))
-    proof = prove_execution(Rule.X2, unsigned, honest().config, SLOT[0], honest().codes)
+    proof = prove_transaction(Rule.X2, unsigned, honest().config, SLOT[0], honest().codes)
     assert "is not its producer's" in rejection(proof, accused.hash)
 
 

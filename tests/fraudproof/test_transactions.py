@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from manaflow.errors import Rule
-from manaflow.fraudproof.build import prove_execution, prove_s1, prove_transaction
+from manaflow.fraudproof.build import prove_transaction
 from manaflow.fraudproof.errors import ProofRejected
 from manaflow.fraudproof.format import TRANSACTION_RULES, Proof
 from manaflow.fraudproof.verify import verify
@@ -161,7 +161,7 @@ def test_another_rule_is_not_convicted_by_the_same_evidence(lie: Lie) -> None:
 
 def test_a_code_left_out_does_not_convict() -> None:
     accused = changed(block(), CALL, counter_slot(), next=word(9))
-    proof = prove_execution(Rule.X2, accused, honest().config, CALL, {})
+    proof = prove_transaction(Rule.X2, accused, honest().config, CALL, {})
     assert "cannot be judged" in rejection(proof, accused.hash)
 
 
@@ -174,7 +174,7 @@ def test_codes_are_bound_by_the_moves() -> None:
 
 
 def test_an_envelope_of_another_transaction_does_not_convict() -> None:
-    proof = prove_s1(block(), honest().config, CALL)
+    proof = prove_transaction(Rule.S1, block(), honest().config, CALL)
     for envelope in (block().envelopes[0], b"garbage"):
         twisted = replace(proof, evidence=replace(proof.evidence, envelope=envelope))
         assert "not the one that the leaf names" in rejection(twisted, block().hash)

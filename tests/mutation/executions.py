@@ -14,7 +14,7 @@ from typing import Final
 
 from manaflow.errors import Rule
 from manaflow.evm.executor import Executor
-from manaflow.fraudproof.build import prove_execution
+from manaflow.fraudproof.build import prove_transaction
 from manaflow.fraudproof.evidence import TransactionEvidence
 from manaflow.fraudproof.format import MOVE_BYTES, Proof
 from manaflow.fraudproof.verify import verify
@@ -96,7 +96,7 @@ def proofs(replayed: Chain, block: Block) -> Iterator[tuple[int, Block, Proof]]:
     """X3 against every signed transaction, one lie at a time."""
     for place in signed_leaves(block):
         lie = accused(block, place)
-        yield place, lie, prove_execution(Rule.X3, lie, replayed.config, place, replayed.codes)
+        yield place, lie, prove_transaction(Rule.X3, lie, replayed.config, place, replayed.codes)
 
 
 def seconds(data: bytes, head: bytes, executor: Executor) -> float:
