@@ -248,13 +248,17 @@ def _has_no_code(signed: dict[Location, NamedMove], sender: bytes) -> bool:
     return code is not None and code.is_reference and _signed_value(code) == ZERO32
 
 
+def _most_fee(transaction: EthereumTransaction) -> int:
+    """Wei, for blobs (EIP-4844) too."""
+    return transaction.gas_limit * transaction.max_fee + transaction.blob_gas * transaction.max_fee_per_blob_gas
+
+
 def _fee(transaction: EthereumTransaction) -> FeeAtMost:
-    wei = transaction.gas_limit * transaction.max_fee
-    return FeeAtMost(wei, transaction.max_fee, transaction.max_priority_fee)
+    return FeeAtMost(_most_fee(transaction), transaction.max_fee, transaction.max_priority_fee)
 
 
 def _spends(transaction: EthereumTransaction, sender: bytes, has_no_code: bool, before: int | None) -> SpendsAtMost:
-    fee = transaction.gas_limit * transaction.max_fee
+    fee = _most_fee(transaction)
     at_least = None if before is None else max(before - transaction.value - fee, 0)
     return SpendsAtMost(sender, transaction.value, fee, has_no_code, at_least)
 

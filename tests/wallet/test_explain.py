@@ -308,6 +308,13 @@ def test_what_somebody_else_made_is_explained_from_its_bytes() -> None:
     assert not any(isinstance(c, SpendsAtMost) for c in explain(decode_envelope(envelope(4)), ME).worst)
 
 
+def test_blobs_cost_as_well() -> None:
+    read = decode_envelope(envelope(3))
+    assert read.blob_gas * read.max_fee_per_blob_gas > 0
+    (spends,) = [claim for claim in explain(read, ME).worst if isinstance(claim, SpendsAtMost)]
+    assert spends.fee == read.gas_limit * read.max_fee + read.blob_gas * read.max_fee_per_blob_gas
+
+
 def test_signed_makers_are_said() -> None:
     model = world()
     claims = explain(
