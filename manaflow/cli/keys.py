@@ -92,7 +92,7 @@ def decrypt(path: Path, data: bytes, secret_word: str) -> bytes:
 def password(file: Path | None, *, confirm: bool = False) -> str:
     """From the file, else from the environment, else from whoever sits at the terminal."""
     if file is not None:
-        lines = read_bounded(file, MAX_PASSWORD_BYTES).decode(errors="strict").splitlines()
+        lines = read_bounded(file, MAX_PASSWORD_BYTES).decode(errors="surrogateescape").splitlines()
         given = lines[0] if lines else ""
     elif PASSWORD_VARIABLE in os.environ:
         given = os.environ[PASSWORD_VARIABLE]
@@ -100,6 +100,8 @@ def password(file: Path | None, *, confirm: bool = False) -> str:
         given = str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
     if not given:
         raise typer.BadParameter("an empty password protects nothing")
+    if any("\ud800" <= letter <= "\udfff" for letter in given):  # as Python reads bytes that are no UTF-8
+        raise typer.BadParameter("a password is text in UTF-8, as every program that opens the key will take it")
     return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_a_password_comes_from_a_file_before_the_environment(key: Path, tmp_path
     assert manaflow("keys", "show", key, "--password-file", tmp_path / "right").code == 0
     (tmp_path / "empty").write_text("")
     assert "empty password" in refused(manaflow("keys", "show", key, "--password-file", tmp_path / "empty"), 2)
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\n")
+    assert "UTF-8" in refused(manaflow("keys", "show", key, "--password-file", tmp_path / "bytes"), 2)
+
+
+def test_a_password_that_is_no_text_makes_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manaflow: Command
+) -> None:
+    monkeypatch.setitem(os.environ, "MANAFLOW_PASSWORD", os.fsdecode(b"\xff"))
+    for group in ("keys", "wallet"):
+        assert "UTF-8" in refused(manaflow(group, "new", "--out", tmp_path / "new.json"), 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_newer_keystore_and_a_damaged_one_are_refused(key: Path, manaflow: Command) -> None:
