@@ -11,7 +11,6 @@ import pytest
 
 from manaflow.coordinator import filling
 from manaflow.coordinator.door import Door, Terms
-from manaflow.coordinator.durable import DurableCoordinator
 from manaflow.coordinator.messages import (
     Accepted,
     Admitted,
@@ -34,6 +33,7 @@ from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import UNSIGNED, ZERO32, Mark, Mask
 from manaflow.moves.transactions import Flag, NamedMove
+from manaflow.node.coordinator_role import CoordinatorRole
 from manaflow.rules.config import Fork
 from manaflow.rules.signing import MAX_SIGNED_BYTES
 from tests.chain import ETHER
@@ -364,25 +364,46 @@ def test_an_old_fill_is_replayed_to_no_effect(desk: Desk) -> None:
     assert len(desk.seal().envelopes) == 2
 
 
-def test_a_restart_between_admission_and_seal(desk: Desk, tmp_path: Path) -> None:
-    durable = DurableCoordinator(desk.coordinator(), desk.latest)
+class Deaf:
+    """A link whose replies never come."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.sent = desk, list[Send]()
+
+    def send(self, send: Send, opened: bytes) -> None:
+        self.sent.append(send)
+        self.desk.admit(send)
+
+
+def test_a_restart_between_admission_and_seal(desk: Desk) -> None:
+    told: list[tuple[str, str]] = []
+    link = Deaf(desk)
+
+    def begun() -> CoordinatorRole:
+        desk.coordinators.clear()
+        core = desk.coordinator()
+        return CoordinatorRole(core, desk.latest, link, lambda kind, item: told.append((kind, item["txid"])))
+
     raws = [desk.chain.sign(i % 5, COUNTER) for i in range(10)]
     desk.open_block()
-    durable.handle(Submit(tuple(raws)))
-    (send,) = of_kind(durable.handle(Fill(4)), Send)
-    desk.admit(send)  # and then the coordinator is gone
-    desk.coordinators.clear()
-    again = DurableCoordinator(desk.coordinator(), desk.latest)
-    assert len(again.coordinator.pool) == 10
-    again.handle(desk.opened_message())
-    results = desk.pump(again.coordinator)
+    first = begun()
+    assert all(isinstance(answer, Accepted) for answer in first.submit(raws))
+    first.flush()
+    first.tell(Fill(4))
+    (send,) = link.sent  # admitted, and then the coordinator is gone
+    again = begun()
+    assert len(again.core.pool) == 10
+    again.tell(desk.opened_message())
+    results = desk.pump(again.core)
     admitted = [txid for result in of_kind(results, Admitted) for txid in result.txids]
     assert sorted(admitted) == sorted(keccak256(raw) for raw in raws if raw not in send.batch.envelopes)
-    desk.coordinators = [again]  # type: ignore[list-item]
     assert sorted(desk.seal().envelopes) == sorted(raws)
+    assert len(again.core.pool) == 0
+    third = begun()
+    assert len(third.core.pool) == 0, "what is sealed is not taken up again, though the disk has it still"
+    third.close()
     assert desk.latest.kept() == ()
-    third = DurableCoordinator(desk.coordinator(), desk.latest)
-    assert len(third.coordinator.pool) == 0
+    assert told == []
 
 
 def test_an_undone_block_waits_again(desk: Desk) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manaflow.coordinator.core import Coordinator
-from manaflow.coordinator.durable import DurableCoordinator
 from manaflow.coordinator.following import Follower
 from manaflow.coordinator.latest_index import LatestIndex
-from manaflow.coordinator.messages import Dropped, Fill, Notice, Opened, Replied, Send, Submit
+from manaflow.coordinator.messages import Fill, Opened, Send
 from manaflow.coordinator.producer import Producer as BlockProducer
+from manaflow.moves.batch import Reply
 from manaflow.moves.block import Block
 from manaflow.moves.marks import ZERO32
+from manaflow.node.coordinator_role import CoordinatorRole
 from manaflow.validator.validator import Validator
-from tests.coordinator.desk import empty_batch, of_kind
+from tests.coordinator.desk import empty_batch
 from tests.coordinator.test_core import COUNT, COUNTER, COUNTER_CODE, word
 from tests.manaflow_chain import COINBASE, Producer
 
@@ -32,12 +35,23 @@ class Node:
         self.follower = Follower(self.validator, self.latest)
         list(self.follower.catch_up())
         self.producer = BlockProducer(self.validator, self.latest, chain.filler.key)
-        coordinator = Coordinator(chain.config, self.validator.head[0], self.latest, self.validator.code)
-        self.coordinator = DurableCoordinator(coordinator, self.latest)
+        core = Coordinator(chain.config, self.validator.head[0], self.latest, self.validator.code)
+        self.hears = True
+        """Whether replies come back."""
+        self.coordinator = CoordinatorRole(core, self.latest, self, self.told)
         if self.producer.block is not None:
             self.say_open()
 
+    def send(self, send: Send, opened: bytes) -> Reply | None:
+        """The coordinator's link."""
+        reply = self.producer.admit(send.batch, send.since)
+        return reply if self.hears else None
+
+    def told(self, kind: str, item: Mapping[str, Any]) -> None:
+        assert kind == "admitted", item
+
     def close(self) -> None:
+        """As a kill: what is not on disk is gone."""
         self.latest.close()
         self.validator.close()
 
@@ -49,18 +63,17 @@ class Node:
         assert self.producer.block is not None
         header, reply = self.producer.block.header, self.producer.admit(empty_batch())
         hashes = self.follower.block_hashes(header)
-        self.coordinator.handle(Opened(header, hashes, reply.sequence, reply.cells))
+        self.coordinator.tell(Opened(header, hashes, reply.sequence, reply.cells))
 
     def fill(self, limit: int) -> None:
-        results = self.coordinator.handle(Fill(limit))
-        for send in of_kind(results, Send):
-            results += self.coordinator.handle(Replied(send.id, self.producer.admit(send.batch, send.since)))
-        assert not of_kind(results, Dropped) + of_kind(results, Notice)
+        self.coordinator.tell(Fill(limit))
+        self.coordinator.flush()
 
     def seal(self) -> Block:
         block = self.producer.seal()
         for message in self.follower.catch_up():
-            self.coordinator.handle(message)
+            self.coordinator.tell(message)
+        self.coordinator.flush()
         return block
 
 
@@ -70,29 +83,29 @@ def test_a_node_that_dies_goes_on(tmp_path: Path, lost_at: str) -> None:
     chain = Producer(alloc={COUNTER: (0, 1, COUNTER_CODE, {ZERO32: word(5)})})
     raws = [chain.sign(i % 5, COUNTER) for i in range(10)]
     node, landed = Node(tmp_path, chain), []
-    node.coordinator.handle(Submit(tuple(raws)))
-    assert node.coordinator.restored == []
+    assert len(node.coordinator.submit(raws)) == len(raws)
+    node.coordinator.flush()
     for number in (1, 2, 3):
         node.open()
         node.fill(3)
         if number == 2:
             if lost_at == "admit":
-                (send,) = of_kind(node.coordinator.handle(Fill(2)), Send)
-                node.producer.admit(send.batch, send.since)
+                node.hears = False
+                node.fill(2)
             if lost_at == "import":  # sealed, and neither followed nor said
                 landed.append(node.producer.seal())
             if lost_at == "seal":
                 landed.append(node.seal())
             node.close()
             node = Node(tmp_path, chain)
-            assert node.coordinator.restored == []  # what is sealed was not dropped
         if number == 3:
-            while node.coordinator.coordinator.has_work:
+            while node.coordinator.core.has_work:
                 node.fill(3)
         if number != 2 or lost_at in ("fill", "admit"):
             landed.append(node.seal())
     assert sorted(raw for block in landed for raw in block.envelopes) == sorted(raws)
     assert node.latest.cell(COUNT).value == word(15)
+    node.coordinator.close()
     assert node.latest.kept() == ()
-    assert len(node.coordinator.coordinator.pool) == 0
+    assert len(node.coordinator.core.pool) == 0
     node.close()
