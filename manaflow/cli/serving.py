@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from manaflow.node.opening import Plan
     from manaflow.node.service import Options
 
+NEW_OBJECTS: Final = 10_000
+"""Containers more than there were, between two looks of the garbage collector at them."""
 Host = Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may call every method.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65_535)]
 Genesis = Annotated[Path | None, typer.Option(help="Genesis file of a directory that is new.")]
@@ -75,6 +78,16 @@ def serve(plan: Plan, options: Options, greeting: Greeting, validator: str | Non
     uvloop.run(_serve(plan, options, greeting, validator))
 
 
+def spare_what_stays() -> None:
+    """Let the garbage collector leave alone what is there now, and look at what is new less often.
+
+    A node that is open keeps some hundred thousand objects of its libraries for ever, and makes few that are not freed
+    by their reference counts: looking through the former took a tenth of its time.
+    """
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS, 10, 10)
+
+
 async def _serve(plan: Plan, options: Options, greeting: Greeting, validator: str | None) -> None:
     from manaflow.node.backup import Admin
     from manaflow.node.opening import open_chain
@@ -90,6 +103,7 @@ async def _serve(plan: Plan, options: Options, greeting: Greeting, validator: st
     service = Service(lambda events: open_chain(plan, events), replace(options, admin=admin))
 
     def opened() -> None:
+        spare_what_stays()
         admin.announce(options.host, service.port)
         greeting.show(options.host, service.port)
 
