@@ -15,8 +15,15 @@ from websockets.sync.client import ClientConnection, connect
 
 from manaflow.node.backup import Admin
 from manaflow.node.chain_thread import NodeThread
+from manaflow.node.conflicts import MAX_REMEMBERED
+from manaflow.node.eth_calls import CALL_GAS
+from manaflow.node.eth_fees import MAX_HISTORY
+from manaflow.node.eth_logs import LogLimits
+from manaflow.node.eth_pool import MAX_SHOWN
+from manaflow.node.limits import Limits
 from manaflow.node.mana import mana_methods
 from manaflow.node.proofs import ProofDesk
+from manaflow.rules.execution import MAX_GAS_LIMIT
 from tests.conftest import ROOT
 from tests.node.live import Live
 
@@ -130,3 +137,17 @@ def test_every_method_has_an_example(tmp_path: Any) -> None:
         methods = set(node.methods)
     shown = {value["method"] for mark, value in examples() if mark == "-->"}
     assert shown == methods | {"eth_subscribe", "eth_unsubscribe"}
+
+
+def test_the_bounds_that_it_names_are_the_nodes() -> None:
+    text, limits, logs = " ".join(DOCUMENT.split()), Limits(), LogLimits()
+    for said in (
+        f"a call uses at most {CALL_GAS:,} gas, and a transaction {MAX_GAS_LIMIT:,} (X5)",
+        f"`eth_getLogs` looks at {logs.blocks:,} blocks and returns {logs.logs:,} logs at most",
+        f"fee history has {MAX_HISTORY:,} blocks",
+        f"nobody polls for {limits.filter_timeout:.0f} seconds is dropped, one with more than "
+        f"{limits.max_filter_items:,} items",
+        f"A pool of more than {MAX_SHOWN:,} is shown",
+        f"A node remembers {MAX_REMEMBERED:,} of them",
+    ):
+        assert said in text, said
