@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -47,21 +48,31 @@ def follow(
     """Follow block sources: catch up, keep up, take back what is proved void or what a longer branch replaces.
 
     No source is trusted: every block is judged here, a source that lies or stalls is named and left alone for a while,
-    and what is final is never taken back. Ctrl-C ends it; whatever ends it, the directory is whole. Exit code 1 with
-    --once: a block was refused.
+    and what is final is never taken back. Ctrl-C or SIGTERM ends it; whatever ends it, the directory is whole. Exit
+    code 1 with --once: a block was refused.
     """
     judged_to = JudgeMode.EXECUTE if challenge else mode
     with ExitStack() as stack:
         given = [_opened(text, stack) for text in sources]
         validator = stack.enter_context(closing(_validator(state, given[0], genesis, judged_to, threads)))
         following = _Following(validator, given, state / "proofs" if challenge else None, as_json)
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), _ended_by_sigterm():
             following.run(once)
         head, head_hash = validator.head
     found = {"state": str(state), "head": {"number": head.number, "hash": head_hash}, "refused": following.refused}
     show(as_json, found, [f"head: block {head.number}, {hexed(head_hash)}"])
     if once and following.refused:
         raise typer.Exit(ExitCode.VERDICT)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _opened(text: str, stack: ExitStack) -> BlockSource:
@@ -121,6 +132,10 @@ class _Following:
         self._disk = _Aside()
         self.refused: list[str] = []
         """Hashes of the blocks that were refused, each once."""
+        self._taken: set[tuple[str, str]] = set()
+        """(source, name of a proof) of each proof that a source has."""
+        self._unprovable: set[str] = set()
+        """Names of the proofs that could not be built."""
 
     def run(self, once: bool) -> None:
         """Rounds over the sources; with `once` until a round brings nothing new. Raises Failure, with `once` only."""
@@ -147,7 +162,7 @@ class _Following:
                         aside.fail()
                         return
             aside.faults, self._disk.faults = 0, 0
-        except Failure as failure:
+        except (Failure, OSError) as failure:
             if once:
                 raise
             mine = not isinstance(failure, SourceFault)
@@ -185,19 +200,22 @@ class _Following:
         show(self._as_json, row, [_line(row)])
 
     def _refuse(self, event: Refused) -> None:
-        """A block that breaks a rule: with --challenge the proof is built, kept, carried out here, and submitted."""
-        if hexed(event.hash) in self.refused:
-            return
-        self.refused.append(hexed(event.hash))
-        if self._proofs is None or not isinstance(event.why, Verdict):
+        """A block that breaks a rule, or is void. With --challenge its proof is built, carried out here, kept, and
+        submitted: again, if it was not taken or this process ended before."""
+        is_new = hexed(event.hash) not in self.refused
+        if is_new:
+            self.refused.append(hexed(event.hash))
+        name = f"{event.number}-{event.hash.hex()[:16]}.proof"
+        if self._proofs is None or not (is_new or self._is_owed(name)):
             return
         row: dict[str, Any] = {"what": "challenged", "source": event.source, "number": event.number, "hash": event.hash}
         try:
-            proof = self._prove(event)
+            proof = self._validator.conviction(event.hash) or self._prove(event)
         except Failure as failure:
+            self._unprovable.add(name)
             row |= {"what": "unprovable", "why": str(failure)}
         else:
-            self._keep(f"{event.number}-{event.hash.hex()[:16]}.proof", proof, row)
+            self._keep(name, proof, row)
         show(self._as_json, row, [_line(row)])
 
     def _prove(self, event: Refused) -> bytes:
@@ -209,7 +227,8 @@ class _Following:
         from manaflow.moves.wire import decode_block
         from manaflow.validator.witness import Witness
 
-        assert isinstance(event.why, Verdict)
+        if not isinstance(event.why, Verdict):
+            raise Failure(str(event.why))
         try:
             accusation = Accusation(Witness(self._validator), decode_block(event.data, NATIVE))
             proof = accusation.proof(event.why).encode()
@@ -219,25 +238,38 @@ class _Following:
         carry_out(self._validator, judged)
         return proof
 
+    def _is_owed(self, name: str) -> bool:
+        """Whether a proof that was built is not on disk, or some source has not taken it."""
+        if self._proofs is None or name in self._unprovable:
+            return False
+        return not (self._proofs / name).exists() or any(True for _ in self._lacking(name))
+
     def _keep(self, name: str, proof: bytes, row: dict[str, Any]) -> None:
         """On disk, then to every source that takes proofs; the row says where."""
         if self._proofs is None:
             return
         write_whole(self._proofs / name, proof)
         row["proof"] = str(self._proofs / name)
-        row["submitted"] = dict(self._submitted(proof))
+        row["submitted"] = dict(self._submitted(name, proof))
 
-    def _submitted(self, proof: bytes) -> Iterator[tuple[str, str]]:
-        from manaflow.node.following import SourceFault
+    def _lacking(self, name: str) -> Iterator[NodeSource]:
+        """The sources that have not taken a proof."""
         from manaflow.node.sources import NodeSource
 
         for source in self._sources:
-            if isinstance(source, NodeSource):
-                try:
-                    source.submit(proof)
-                    yield source.name, "taken"
-                except SourceFault as fault:
-                    yield source.name, str(fault)
+            if isinstance(source, NodeSource) and (source.name, name) not in self._taken:
+                yield source
+
+    def _submitted(self, name: str, proof: bytes) -> Iterator[tuple[str, str]]:
+        from manaflow.node.following import SourceFault
+
+        for source in self._lacking(name):
+            try:
+                source.submit(proof)
+                self._taken.add((source.name, name))
+                yield source.name, "taken"
+            except SourceFault as fault:
+                yield source.name, str(fault)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -191,6 +191,39 @@ def test_a_challenger_convicts_the_node_and_followers_come_back(tmp_path: Path) 
         assert node.call("eth_getTransactionReceipt", txid(scene().payment))["status"] == "0x1"
 
 
+def test_a_proof_that_no_source_has_taken_is_submitted_again(folder: Path, tmp_path: Path, manaflow: Command) -> None:
+    """As after a kill, or while a source was away: the block is void here, and the source knows nothing of it."""
+    (folder / "4.mana").write_bytes(encode_block(scene().lie))
+    state = tmp_path / "challenger"
+    ran = manaflow("follow", folder, "--state", state, "--challenge", "--once", "--json")
+    assert [row.get("what") for row in lines(ran)][4] == "challenged"
+    scene().misled(tmp_path / "producer" / "node" / "validator")
+    with node_at(tmp_path / "producer") as node, following(node.url, "--state", state, "--challenge") as child:
+        assert rows(child, "challenged", 1)[0]["submitted"] == {node.url: "taken"}
+        assert until(lambda: node.call("mana_head")["number"] == "0x3")
+
+
+def test_a_proof_that_cannot_be_kept_ends_nothing(folder: Path, tmp_path: Path) -> None:
+    (folder / "4.mana").write_bytes(encode_block(scene().lie))
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "proofs").write_text("no folder can be made here")
+    with following(folder, "--state", state, "--challenge") as child:
+        assert "proofs" in rows(child, "fault", 1)[0]["why"]
+        (state / "proofs").unlink()
+        assert Path(rows(child, "challenged", 1)[0]["proof"]).is_file()
+
+
+def test_sigterm_is_as_ctrl_c(folder: Path, tmp_path: Path) -> None:
+    with following(folder, "--state", tmp_path / "state") as child:
+        rows(child, "imported", 3)
+        child.terminate()
+        assert child.stdout is not None
+        *_, last = child.stdout
+        assert json.loads(last)["head"]["number"] == 3
+        assert child.wait(30) == 0
+
+
 def test_sources_read_hostile_answers_as_faults(tmp_path: Path) -> None:
     with pytest.raises(SourceFault, match="no blocks"):
         FolderSource(tmp_path).head()
