@@ -118,18 +118,20 @@ class Coordinator:
 
     def _take(self, entry: Entry) -> list[Result] | tuple[bytes, Refusal]:
         """A stranger's transaction, held against the state of the open block."""
-        refusal = self._refusal(entry, self.view.number_at(Mark.NONCE, entry.sender))
-        balance = self.view.number_at(Mark.BALANCE, entry.sender)
+        nonce, balance = self.view.nonce(entry.sender), self.view.balance(entry.sender)
+        refusal = self._refusal(entry, nonce)
         if refusal is None and balance < entry.cost:
             refusal = Refusal(Reason.BALANCE, f"it may cost {entry.cost} wei, the sender has {balance}")
-        return self._add(entry, refusal, None)
+        return self._add(entry, refusal, None, nonce)
 
     def _take_again(self, entry: Entry, arrival: int | None) -> list[Result] | tuple[bytes, Refusal]:
         """One that was taken before: in a chain of payments it may not be able to pay yet, and it may be admitted."""
         return self._add(entry, self._refusal(entry, self.view.sealed_nonce(entry.sender)), arrival)
 
-    def _add(self, entry: Entry, refusal: Refusal | None, arrival: int | None) -> list[Result] | tuple[bytes, Refusal]:
-        """Put a transaction into the pool: what else follows, or why not."""
+    def _add(
+        self, entry: Entry, refusal: Refusal | None, arrival: int | None, nonce: int | None = None
+    ) -> list[Result] | tuple[bytes, Refusal]:
+        """Put a transaction into the pool: what else follows, or why not. nonce: as for `Filling.place`."""
         if refusal is not None:
             return entry.txid, refusal
         entry.arrival = self._next_arrival if arrival is None else arrival
@@ -140,7 +142,7 @@ class Coordinator:
         results: list[Result] = []
         for gone, why in added.gone:
             results += self.filling.dropped(gone, why.reason, why.detail, why.winner)
-        self.filling.place(entry)
+        self.filling.place(entry, nonce)
         return results
 
     def _refusal(self, entry: Entry, nonce: int) -> Refusal | None:

@@ -128,9 +128,9 @@ class Filling:
         self.view.reset()
         self._line.begin_anew()
 
-    def place(self, entry: Entry) -> None:
-        """A transaction has come into the pool."""
-        self._line.place(entry)
+    def place(self, entry: Entry, nonce: int | None = None) -> None:
+        """A transaction has come into the pool. nonce: its sender's in the open block, if the caller knows it."""
+        self._line.place(entry, nonce)
 
     def fill(self, limit: int) -> list[Result]:
         """Execute what may go, at most `limit` transactions, and send those that fit."""

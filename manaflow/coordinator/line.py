@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable
 from manaflow.coordinator.policy import Policy
 from manaflow.coordinator.pool import Entry, Pool
 from manaflow.coordinator.view import View
-from manaflow.moves.marks import Mark
 
 
 class Line:
@@ -79,12 +78,13 @@ class Line:
         """It may be pushed again, or is gone."""
         self._parked.discard(txid)
 
-    def place(self, entry: Entry) -> None:
-        """A transaction has come into the pool."""
+    def place(self, entry: Entry, nonce: int | None = None) -> None:
+        """A transaction has come into the pool. nonce: its sender's in the open block, if the caller knows it."""
         if not self._is_open:
             self._stirred.add(entry.sender)
             return
-        nonce = self._view.number_at(Mark.NONCE, entry.sender)
+        if nonce is None:
+            nonce = self._view.nonce(entry.sender)
         if entry.nonce == nonce:
             self._push(entry)
         elif entry.nonce < nonce:
@@ -95,7 +95,7 @@ class Line:
         mine = self._pool.of(sender)
         if not mine or (len(mine) == 1 and mine[0].is_held):
             return
-        nonce = self._view.number_at(Mark.NONCE, sender)
+        nonce = self._view.nonce(sender)
         for entry in mine:
             if entry.nonce < nonce:
                 self._pool.hold(entry)
@@ -143,7 +143,7 @@ class Line:
             return False
         nonce = nonces.get(entry.sender)
         if nonce is None:
-            nonce = self._view.number_at(Mark.NONCE, entry.sender)
+            nonce = self._view.nonce(entry.sender)
         if entry.nonce != nonce:
             self._stirred.add(entry.sender)
             return False

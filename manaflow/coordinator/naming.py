@@ -13,7 +13,7 @@ import numpy as np
 
 from manaflow._native import Codes, Filled
 from manaflow.coordinator.declare import Fit, Misfit, fit, is_masked_whole, unsigned_mask
-from manaflow.coordinator.latest_index import key_of
+from manaflow.coordinator.latest_index import RECORD_BYTES, key_of
 from manaflow.coordinator.pool import Entry
 from manaflow.coordinator.view import View, key_rows, names_of
 from manaflow.errors import Failure
@@ -23,6 +23,8 @@ from manaflow.moves.marks import UNSIGNED, ZERO32, Location, Mark, Mask
 from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 
 _NO_NUMBER = bytes(8)
+_CONSUME, _REFERENCE = np.uint8(UNSIGNED), np.uint8(UNSIGNED | Mask.REFERENCE)
+"""Masks of moves that nobody signed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,12 @@ def name_cells(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View
 
     entries: one per step.
     """
+    if all(entry.declared is None for entry in entries):
+        return _name_unsigned(rows, entries, view)
+    return _name_one_by_one(rows, entries, statuses, view, hashes)
+
+
+def _name_one_by_one(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View, hashes: Hashes) -> Named:
     named, known = Named(), view.known
     made: dict[bytes, bytes] = {}
     keys, nexts = key_rows(rows.mark, rows.addr, rows.slot), rows.next.tobytes()
@@ -130,6 +138,31 @@ def name_cells(rows: Rows, entries: Sequence[Entry], statuses: bytes, view: View
             made[key] = head + nexts[32 * row : 32 * row + 32]
     named.made = made
     return named
+
+
+def _name_unsigned(rows: Rows, entries: Sequence[Entry], view: View) -> Named:
+    """`name_cells` of steps that nobody has signed any move of: all of them are kept."""
+    known, record, made = view.known, view.record, dict[bytes, bytes]()
+    keys, records = key_rows(rows.mark, rows.addr, rows.slot), list[bytes]()
+    for key, new in zip(keys, _records_made(rows, entries), strict=True):
+        records.append(made.get(key) or known.get(key) or record(key))
+        if new is not None:
+            made[key] = new
+    return Named(kept=list(range(len(entries))), records=records, made=made)
+
+
+def _records_made(rows: Rows, entries: Sequence[Entry]) -> list[bytes | None]:
+    """The record of the cell that each move makes; None for a reference."""
+    counts, consumes = np.diff(rows.offsets), rows.consumes
+    txids = np.frombuffer(b"".join([entry.txid for entry in entries]), np.uint8).reshape(-1, 32)
+    is_reference = np.arange(len(rows.mark)) >= np.repeat(rows.offsets[:-1] + consumes, counts)
+    columns = np.zeros((len(rows.mark), RECORD_BYTES), np.uint8)
+    columns[:, 8:40], columns[:, 40:] = np.repeat(txids, counts, axis=0), rows.next
+    data = columns.tobytes()
+    made: list[bytes | None] = [data[at : at + RECORD_BYTES] for at in range(0, len(data), RECORD_BYTES)]
+    for row in np.flatnonzero(is_reference).tolist():
+        made[row] = None
+    return made
 
 
 def _always_fits(transaction: DeclaredTransaction, status: int) -> bool:
@@ -199,19 +232,16 @@ def batch_of(rows: Rows, filled: Filled, entries: Sequence[Entry], named: Named,
 
     view: the one that named the cells, with nothing learnt since.
     """
-    steps = np.array(named.kept, np.int64)
-    counts = np.diff(rows.offsets)
-    is_kept = np.zeros(len(counts), np.bool_)
-    is_kept[steps] = True
-    at = np.flatnonzero(np.repeat(is_kept, counts))
     number, intx = names_of(named.records)
-    moves = Moves(_masks(rows, at), rows.mark[at], number, rows.addr[at], rows.slot[at], rows.prev[at], rows.next[at])
-    references = rows.references[steps]
+    chosen, masks = _chosen(rows, named.kept)
+    moves = Moves(masks, chosen.mark, number, chosen.addr, chosen.slot, chosen.prev, chosen.next)
+    references, steps = chosen.references, np.array(named.kept, np.int64)
     if named.fits:
-        moves, intx, references = _with_fits(rows, named, moves, intx, references, counts[steps], view)
+        counts = np.diff(chosen.offsets)
+        moves, intx, references = _with_fits(rows, named, moves, intx, references, counts, view)
     return Batch(
-        envelopes=tuple(entries[step].envelope for step in named.kept),
-        consumes=rows.consumes[steps],
+        envelopes=tuple([entries[step].envelope for step in named.kept]),
+        consumes=chosen.consumes,
         references=references,
         status=np.frombuffer(filled.statuses, np.uint8)[steps],
         gas_used=np.frombuffer(filled.gas_used, np.uint64)[steps],
@@ -222,11 +252,19 @@ def batch_of(rows: Rows, filled: Filled, entries: Sequence[Entry], named: Named,
     )
 
 
-def _masks(rows: Rows, at: I64) -> U8:
-    """The masks of moves that nobody signed."""
-    place = np.arange(len(rows.mark)) - np.repeat(rows.offsets[:-1], np.diff(rows.offsets))
-    is_reference = place >= np.repeat(rows.consumes, np.diff(rows.offsets))
-    return np.where(is_reference, UNSIGNED | Mask.REFERENCE, UNSIGNED).astype(np.uint8)[at]
+def _chosen(rows: Rows, kept: Sequence[int]) -> tuple[Rows, U8]:
+    """The rows of some steps, and the masks of their moves, which nobody signed."""
+    counts = np.diff(rows.offsets)
+    is_reference = np.arange(len(rows.mark)) >= np.repeat(rows.offsets[:-1] + rows.consumes, counts)
+    masks = np.where(is_reference, _REFERENCE, _CONSUME)
+    if len(kept) == len(counts):
+        return rows, masks
+    steps, is_kept = np.array(kept, np.int64), np.zeros(len(counts), np.bool_)
+    is_kept[steps] = True
+    at = np.flatnonzero(np.repeat(is_kept, counts))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[steps])])
+    columns = (rows.mark[at], rows.addr[at], rows.slot[at], rows.prev[at], rows.next[at])
+    return Rows(rows.place[steps], rows.consumes[steps], rows.references[steps], offsets, *columns), masks[at]
 
 
 def _with_fits(

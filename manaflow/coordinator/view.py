@@ -25,6 +25,7 @@ MAX_ASKED: Final = 1 << 14
 MAX_CODES: Final = 20_000
 """Codes that are kept analysed."""
 _NO_NUMBER: Final = bytes(8)
+_NONCE: Final = int(Mark.NONCE)
 
 
 class Records(Protocol):
@@ -62,7 +63,18 @@ class View:
 
     def number_at(self, mark: Mark, addr: bytes) -> int:
         """A nonce or a balance as a number, by `peek`: strangers make a coordinator ask for any address."""
-        return int.from_bytes(self.peek(bytes((mark,)) + addr + ZERO32)[40:], "big")
+        return self._number(bytes((mark,)) + addr + ZERO32)
+
+    def nonce(self, addr: bytes) -> int:
+        """`number_at` of a nonce."""
+        return self._number(b"n" + addr + ZERO32)
+
+    def balance(self, addr: bytes) -> int:
+        """`number_at` of a balance, in wei."""
+        return self._number(b"b" + addr + ZERO32)
+
+    def _number(self, key: bytes) -> int:
+        return int.from_bytes((self.known.get(key) or self.peek(key))[40:], "big")
 
     def peek(self, key: bytes) -> bytes:
         """As `record`, for whoever may ask for anything: little is kept."""
@@ -114,15 +126,14 @@ class View:
         self._asked.clear()
         rows = np.zeros(0, np.int64) if block is None else np.flatnonzero((block.moves.mask & Mask.REFERENCE) == 0)
         stale, self._open = self._open, set()
-        moved = {key[1:21] for key in stale if key[0] == Mark.NONCE}
+        moved = {key[1:21] for key in stale if key[0] == _NONCE}
         if block is not None and len(rows):
-            moves = block.moves
-            mark, addr, slot = moves.mark[rows], moves.addr[rows], moves.slot[rows]
-            self.world.load(mark, addr, slot, moves.next[rows])  # row by row: the last consume of a location stays
+            moves, known = block.moves, self.known
+            mark, addr, slot, after = moves.mark[rows], moves.addr[rows], moves.slot[rows], moves.next[rows]
+            self.world.load(mark, addr, slot, after)  # row by row: the last consume of a location stays
             keys = key_rows(mark, addr, slot)
+            moved.update(key[1:21] for key in keys if key[0] == _NONCE)
             stale.difference_update(keys)
-            moved.update(key[1:21] for key in keys if key[0] == Mark.NONCE)
-            known = self.known
             for key in keys:
                 known.pop(key, None)
         self._forget(stale)

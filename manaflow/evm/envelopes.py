@@ -81,10 +81,26 @@ def decode_envelopes(envelopes: Sequence[bytes], threads: int = 0) -> EnvelopeCo
     return EnvelopeColumns(code=code, **rest)
 
 
+_HIGH: Final = 25
+"""Bytes of a word that are zero if it is below 2^56."""
+_SMALL: Final = 2**56
+"""Wei; sums of two such fit 64 bits."""
+
+
 def effective_prices(columns: EnvelopeColumns, base_fee: int) -> list[int]:
     """Wei per gas that each envelope pays: the base fee and its tip, at most its fee cap (EIP-1559)."""
-    caps, tips = _integers(columns.max_fee), _integers(columns.max_priority_fee)
-    return [min(cap, base_fee + tip) for cap, tip in zip(caps, tips, strict=True)]
+    caps, tips = columns.max_fee, columns.max_priority_fee
+    if base_fee < _SMALL and not caps[:, :_HIGH].any() and not tips[:, :_HIGH].any():
+        prices = np.minimum(_low(caps), _low(tips) + np.uint64(base_fee))
+        exact: list[int] = prices.tolist()
+        return exact
+    return [min(cap, base_fee + tip) for cap, tip in zip(_integers(caps), _integers(tips), strict=True)]
+
+
+def _low(words: U8) -> U64:
+    """The last eight bytes of each word."""
+    low: U64 = np.ascontiguousarray(words[:, 24:]).view(">u8").reshape(-1).astype(np.uint64)
+    return low
 
 
 def _integers(words: U8) -> list[int]:

@@ -68,6 +68,8 @@ class BatchExecution:
             raise
         except Failure:  # of one of them: each for itself
             return {t: self._alone(candidates, t, code_of) for t in ready}
+        if not any(results.values()):
+            return dict.fromkeys(results)
         return {t: self._alone(candidates, t, code_of, found) if found else None for t, found in results.items()}
 
     def _execute(self, candidates: Candidates, which: Sequence[int]) -> dict[int, int]:
@@ -83,9 +85,9 @@ class BatchExecution:
             threads=self._threads,
             logs=logs,
         )
-        hashes = candidates.batch.logs_hash
-        self.logs.update((hashes[t].tobytes(), encoded) for t, encoded in logs.items() if not found[t])
-        return {t: int(found[t]) for t in which}
+        hashes, rules = candidates.batch.logs_hash.tobytes(), found.tolist()
+        self.logs.update((hashes[32 * t : 32 * t + 32], encoded) for t, encoded in logs.items() if not rules[t])
+        return {t: rules[t] for t in which}
 
     def _alone(self, candidates: Candidates, t: int, code_of: CodeOf, found: int = 0) -> Verdict | None:
         """One of them, rule after rule. found: the number of the rule that it breaks, if that is known."""

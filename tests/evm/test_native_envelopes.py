@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from manaflow import _native
 from manaflow.errors import Rule, Verdict
-from manaflow.evm.envelopes import EnvelopeColumns, decode_envelopes, decode_envelopes_in_python
+from manaflow.evm.envelopes import (
+    EnvelopeColumns,
+    decode_envelopes,
+    decode_envelopes_in_python,
+    effective_prices,
+)
 from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_authority
 from manaflow.moves.signatures import CURVE_ORDER
 from tests.builders import (
@@ -251,3 +256,14 @@ def test_senders_of_real_envelopes() -> None:
     assert not columns.code.any()
     assert [row.tobytes() for row in columns.sender] == [sender for _, sender, _ in real_envelopes()]
     assert [row.tobytes() for row in columns.txid] == [hashed for _, _, hashed in real_envelopes()]
+
+
+@pytest.mark.parametrize("largest", [2**8, 2**56, 2**57, 2**64, 2**256])
+def test_effective_prices_are_exact_at_any_size(largest: int) -> None:
+    rng, columns = random.Random(largest), decode_envelopes([envelope(2)] * 40)
+    fees = [(rng.randrange(largest), rng.randrange(largest)) for _ in range(39)] + [(largest - 1, largest - 1)]
+    words = [b"".join(fee.to_bytes(32, "big") for fee in column) for column in zip(*fees, strict=True)]
+    caps, tips = (np.frombuffer(data, np.uint8).reshape(-1, 32) for data in words)
+    columns = replace(columns, max_fee=caps, max_priority_fee=tips)
+    for base_fee in (0, 7, 2**56 - 1, 2**56, 2**64 - 1):
+        assert effective_prices(columns, base_fee) == [min(cap, base_fee + tip) for cap, tip in fees]
