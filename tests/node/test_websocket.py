@@ -180,12 +180,12 @@ def test_the_rate_of_a_websocket_is_bounded() -> None:
 
 
 def test_an_idle_socket_is_closed_and_a_subscriber_is_not() -> None:
-    limits = Limits(idle_timeout=0.3)
+    limits = Limits(idle_timeout=0.6)
     with Served(limits) as served, connect(served.ws_url) as idle, connect(served.ws_url) as subscriber:
         ask(subscriber, "eth_subscribe", "newHeads")
         with pytest.raises(ConnectionClosed):
             idle.recv(timeout=10)
-        time.sleep(0.5)
+        time.sleep(0.7)
         served.publish("newHeads", HEAD)
         assert json.loads(subscriber.recv(timeout=10))["method"] == "eth_subscription"
 
