@@ -25,6 +25,7 @@ __all__ = [
     "World",
     "decode_envelope",
     "decode_envelopes",
+    "encode_moves",
     "execute",
     "execute_block",
     "keccak256",
@@ -412,6 +413,23 @@ def moves_roots(
     threads: int,
 ) -> bytes:
     """The moves root of each transaction, 32 bytes each: rows offsets[i] to offsets[i + 1] are its moves."""
+
+def encode_moves(
+    mask: NDArray[np.uint8],
+    mark: NDArray[np.uint8],
+    number: NDArray[np.uint64],
+    addr: NDArray[np.uint8],
+    slot: NDArray[np.uint8],
+    prev: NDArray[np.uint8],
+    next: NDArray[np.uint8],
+    consumes: NDArray[np.uint32],
+    references: NDArray[np.uint32],
+    first_cell: int,
+) -> tuple[bytes, bytes, bytes, int, int]:
+    """manaflow.moves.wire_moves.encode_moves; the last two are numbers of locations and addresses.
+
+    `consumes` and `references` are the leaves'. Raises ValueError if they do not count the moves.
+    """
 
 def tree_root(leaves: NDArray[np.uint8], width: int) -> bytes:
     """RFC 6962 root over leaves of `width` bytes each."""

@@ -33,14 +33,7 @@ from manaflow.moves.header import MAX_HEADER_BYTES, Header
 from manaflow.moves.rlp_reader import RlpError
 from manaflow.moves.wire_file import Form, compress, decompress, open_file, seal_file
 from manaflow.moves.wire_leaves import Derived, decode_leaves_rest, decode_leaves_start, encode_leaves
-from manaflow.moves.wire_moves import (
-    Chains,
-    decode_locations,
-    decode_moves,
-    encode_locations,
-    encode_uses,
-    encode_values,
-)
+from manaflow.moves.wire_moves import EncodeMoves, decode_locations, decode_moves, encode_moves
 from manaflow.moves.words import Reader, encode_strings, encode_words, numbers_of, words_of
 
 MAX_SIGNATURE_BYTES: Final = 65
@@ -132,28 +125,35 @@ def check_form(block: Block) -> None:
     _encode_header(block)
 
 
-def encode_block(block: Block, hashing: Hashing = PYTHON, level: int = 9, *, derived: Derived | None = None) -> bytes:
+def encode_block(
+    block: Block,
+    hashing: Hashing = PYTHON,
+    level: int = 9,
+    *,
+    derived: Derived | None = None,
+    encode: EncodeMoves = encode_moves,
+) -> bytes:
     """The block's file. `level` is zstd's: it changes the bytes, not what they mean.
 
-    derived: of this very body, if it was hashed already. Raises Verdict(B1) as check_form does.
+    derived: of this very body, if it was hashed already. encode: encode_moves or its twin. Raises Verdict(B1) as
+    check_form does.
     """
     check_form(block)
     if derived is None:
         roots = hashing.moves_roots(block.moves, block.leaves.move_offsets())
         derived = Derived(hashing.keccak_many(block.envelopes), roots)
-    locations, index, (n_locations, n_addresses) = encode_locations(block.moves)
-    chains = Chains.of(index)
+    moves = encode(block.moves, block.leaves, block.header.first_cell)
     raw = (
         encode_leaves(block.leaves, derived, block.header),
-        locations,
-        encode_uses(block.moves, block.leaves, index, chains, block.header.first_cell),
-        encode_values(block.moves, chains),
+        moves.locations,
+        moves.uses,
+        moves.values,
         encode_strings(block.envelopes),
         encode_strings(block.codes),
         _encode_withdrawals(block.withdrawals),
     )
     counts = (
-        len(block.leaves), len(block.moves), n_locations, n_addresses,
+        len(block.leaves), len(block.moves), moves.location_count, moves.address_count,
         len(block.envelopes), len(block.codes), len(block.withdrawals),
     )  # fmt: skip
     packed = compress(raw, level)

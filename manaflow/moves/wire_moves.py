@@ -16,6 +16,7 @@ differences are just not zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -219,6 +220,31 @@ def encode_uses(moves: Moves, leaves: Leaves, index: I64, chains: Chains, first_
     masks = (moves.mask ^ _predicted_masks(leaves))[:, None]
     new = np.sort(chains.order[chains.first])
     return encode_index(index, new) + encode_words(masks) + encode_numbers(moves, chains, first_cell)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveFrames:
+    """The three frames of a block's moves."""
+
+    locations: bytes
+    uses: bytes
+    values: bytes
+    location_count: int
+    """Distinct locations,"""
+    address_count: int
+    """and distinct addresses in them."""
+
+
+EncodeMoves = Callable[[Moves, Leaves, int], MoveFrames]
+"""encode_moves below, or its native twin (evm/native_wire.py)."""
+
+
+def encode_moves(moves: Moves, leaves: Leaves, first_cell: int) -> MoveFrames:
+    """The frames of a block's moves. The counts of the leaves must sum to the number of moves."""
+    locations, index, counts = encode_locations(moves)
+    chains = Chains.of(index)
+    uses = encode_uses(moves, leaves, index, chains, first_cell)
+    return MoveFrames(locations, uses, encode_values(moves, chains), *counts)
 
 
 def decode_moves(uses: Reader, values: Reader, locations: Locations, leaves: Leaves, first_cell: int) -> Moves:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from manaflow.errors import Failure, ManaflowError, StorageFailure, Verdict
 from manaflow.evm.native_hashing import NativeHashing
+from manaflow.evm.native_wire import encode_moves
 from manaflow.moves.batch import Batch
 from manaflow.moves.block import Block
 from manaflow.moves.header import Header
@@ -196,7 +197,7 @@ class Validator:
         logs = {} if judged is None else judged.logs_in(block)
         checked = check_block(block, self._ancestry(), self._hashing, self.threads, logs.keys())
         if isinstance(data, Block):
-            data = encode_block(block, self._hashing, OWN_LEVEL, derived=checked.derived)
+            data = encode_block(block, self._hashing, OWN_LEVEL, derived=checked.derived, encode=encode_moves)
         record = self._head.followed_by(block.header, self.config.genesis_number)
         with self._all_or_nothing():
             self.pending.ask_anew()

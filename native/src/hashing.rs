@@ -57,7 +57,7 @@ fn root_in_place(hashes: &mut [Hash]) -> Hash {
 /// The items of a C-contiguous Python buffer, without a copy.
 ///
 /// The caller in Python must not write to the array meanwhile: the GIL is released, as in hashlib.
-fn items<T: Element + Sync>(buffer: &PyBuffer<T>) -> PyResult<&[T]> {
+pub fn items<T: Element + Sync>(buffer: &PyBuffer<T>) -> PyResult<&[T]> {
     if !buffer.is_c_contiguous() {
         return Err(PyValueError::new_err("the array is not C-contiguous"));
     }
@@ -73,18 +73,19 @@ fn items<T: Element + Sync>(buffer: &PyBuffer<T>) -> PyResult<&[T]> {
 }
 
 /// The columns of Moves in manaflow/moves/columns.py.
-struct Columns<'a> {
-    mask: &'a [u8],
-    mark: &'a [u8],
-    number: &'a [u64],
-    addr: &'a [u8],
-    slot: &'a [u8],
-    prev: &'a [u8],
-    next: &'a [u8],
+pub struct Columns<'a> {
+    pub mask: &'a [u8],
+    pub mark: &'a [u8],
+    pub number: &'a [u64],
+    pub addr: &'a [u8],
+    pub slot: &'a [u8],
+    pub prev: &'a [u8],
+    pub next: &'a [u8],
 }
 
 impl Columns<'_> {
-    fn check(&self, offsets: &[i64]) -> PyResult<()> {
+    /// Raises ValueError unless the columns are of one length and the offsets within it.
+    pub fn check(&self, offsets: &[i64]) -> PyResult<()> {
         let rows = self.mask.len();
         let words = [self.slot, self.prev, self.next].iter().all(|column| column.len() == 32 * rows);
         if self.mark.len() != rows || self.number.len() != rows || self.addr.len() != 20 * rows || !words {

@@ -33,6 +33,7 @@ mod senders;
 mod source;
 mod transaction;
 mod uses;
+mod wire;
 mod world;
 
 #[pymodule]
@@ -45,6 +46,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<call::Called>()?;
     m.add_function(wrap_pyfunction!(execute::execute, m)?)?;
     m.add_function(wrap_pyfunction!(block::execute_block, m)?)?;
+    m.add_function(wrap_pyfunction!(wire::encode_moves, m)?)?;
     m.add("NOT_EXECUTED", block::NOT_EXECUTED)?;
     rules::register(m)?;
     envelope::register(m)?;
