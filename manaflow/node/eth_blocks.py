@@ -24,7 +24,7 @@ Place = tuple[SealedBlock, int]
 BLOCKS_AT_ONCE: Final = 4
 """Whose receipts are asked for before other work gets its turn."""
 LIGHT: Final = 1 << 18
-"""Bytes of logs that the event loop's thread may read between two steps: some milliseconds."""
+"""How much of what eth_receipts.weight_of says the event loop's thread does in one step: some milliseconds."""
 
 
 class BlockMethods:

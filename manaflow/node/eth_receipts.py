@@ -15,6 +15,8 @@ from manaflow.node.encoding import data, quantity
 from manaflow.node.eth_forms import Form, LogFields, created_address, log_form, place_form
 
 NO_BLOOM: Final = data(bytes(256))
+ENVELOPE: Final = 1 << 10
+"""Bytes of logs that are read while one sender is recovered, about."""
 ADDRESS: Final = 0x94
 TOPIC: Final = b"\xa0"
 """What stands before 20 and before 32 bytes in RLP."""
@@ -133,8 +135,8 @@ def receipts_of(sealed: SealedBlock) -> Receipts:
 
 
 def weight_of(sealed: SealedBlock) -> int:
-    """Bytes that there are to read before any receipt of a block is there."""
-    return sum(len(receipt.logs_rlp) for receipt in sealed.receipts)
+    """What there is to do before any receipt of a block is there, about, in bytes of logs to read."""
+    return ENVELOPE * len(sealed.receipts) + sum(len(receipt.logs_rlp) for receipt in sealed.receipts)
 
 
 def _hexed(rows: U8) -> list[str]:

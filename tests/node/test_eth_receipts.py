@@ -21,7 +21,7 @@ from manaflow.node import eth_blocks
 from manaflow.node.chain import SealedBlock
 from manaflow.node.errors import RpcError
 from manaflow.node.eth_blocks import forms_of, places_of
-from manaflow.node.eth_receipts import logs_of, receipts_of
+from manaflow.node.eth_receipts import logs_of, receipts_of, weight_of
 from tests.node.live import Live
 from tests.node.probe import CONTRACTS, NOBODY, SENDERS, Probe
 
@@ -197,3 +197,11 @@ def test_receipts_are_made_while_there_is_room(node: Live) -> None:
     assert [found[0], found[3]] == [json.loads(msgspec.json.encode(receipts_of(sealed).form(i))) for i in (0, 3)]
     assert found[1:3] == [None, error]
     assert [isinstance(one, RpcError) and one.code for one in found[4:]] == [-32005, -32005]
+
+
+def test_a_block_weighs_as_much_as_there_is_to_do(node: Live) -> None:
+    sealed = sealed_block(node, 2)
+    logs = sum(len(receipt.logs_rlp) for receipt in sealed.receipts)
+    assert logs < weight_of(sealed) < eth_blocks.LIGHT
+    many = SealedBlock(sealed.block, sealed.receipts * 100, sealed.first_signed)
+    assert weight_of(many) == 100 * weight_of(sealed) > eth_blocks.LIGHT
