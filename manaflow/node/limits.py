@@ -73,7 +73,7 @@ class Limits:
     header_timeout: float = 10.0
     """From the first byte of a request (or from connecting) to the end of its headers."""
     body_timeout: float = 60.0
-    """From the end of the headers to the end of the body."""
+    """From the end of the headers to the end of the body; from the first to the last part of a WebSocket's message."""
     keep_alive_timeout: int = 60
     """An HTTP connection between two requests."""
     write_timeout: float = 30.0

@@ -16,12 +16,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
+from websockets.frames import Frame
 
 from manaflow.node.limits import Clock, Limits, TokenBucket
 from manaflow.node.metrics import Metrics
 
 FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 HEADERS_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+MAX_FRAGMENTS = 4096
+"""Frames of one WebSocket message: each takes forty bytes of memory, however little is in it."""
 MAX_UNREAD_PONGS = 1 << 20
 """Bytes that wait for a client which sends pings and reads nothing."""
 
@@ -270,6 +273,8 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._is_cut = False
+        self._message = Deadline(self.loop, self.cut)
+        """For the rest of a message that has begun."""
         self.close_timeout = self.limits.close_timeout
         self.on_shutdown: Callable[[], None] | None = None
         """Set by the app: told to finish its work and close by itself."""
@@ -277,6 +282,7 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything about it."""
         self._writing.stop()
+        self._message.stop()
         self.gate.leave(self.transport)
         super().connection_lost(exc)
 
@@ -305,6 +311,29 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
 
     def _linger(self) -> None:
         self._writing.start(self.limits.write_timeout, "write_timeout")
+
+    def handle_text(self, event: Frame) -> None:
+        """A message, or its beginning."""
+        self._begin(event)
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """A message, or its beginning."""
+        self._begin(event)
+        super().handle_bytes(event)
+
+    def _begin(self, event: Frame) -> None:
+        if not event.fin:
+            self._message.start(self.limits.body_timeout, "body_timeout")
+
+    def handle_cont(self, event: Frame) -> None:
+        """More of a message, within bounds: uvicorn knows only that of all its bytes."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.cut("fragments")
+            return
+        if event.fin:
+            self._message.stop()
+        super().handle_cont(event)
 
     def handle_ping(self) -> None:
         """Answer, unless the answers pile up."""

@@ -191,6 +191,38 @@ def test_pings_without_reading_are_cut_off() -> None:
         assert dropped(served, "slow_reader") == 1
 
 
+def fragment(payload: bytes, *, opcode: int = 0, is_last: bool = False) -> bytes:
+    head, *rest = frame(payload, opcode)
+    return bytes([head if is_last else head & 0x7F, *rest])
+
+
+@pytest.mark.parametrize("payload", [b"", b" "])
+def test_a_message_of_too_many_fragments_is_cut_off(payload: bytes) -> None:
+    """Empty ones add nothing to the message's size, and small ones forty times as much to the memory it takes."""
+    with Served() as served:
+        raw = upgraded(served)
+        raw.sendall(fragment(b"[", opcode=1))
+        assert sends_until_cut(raw, fragment(payload) * 1000, times=1000)
+        assert dropped(served, "fragments") == 1
+        assert served.is_alive()
+
+
+def test_a_message_may_come_in_parts_but_not_for_ever() -> None:
+    with Served(Limits(body_timeout=0.5)) as served:
+        raw = upgraded(served)
+        body = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
+        for _ in range(2):
+            raw.sendall(fragment(body[:1], opcode=1) + b"".join(fragment(body[i : i + 1]) for i in range(1, len(body))))
+            raw.sendall(fragment(b"", is_last=True))
+            assert b'"result":"0x1"' in raw.recv(4096)
+        time.sleep(0.7)  # nothing has begun: no hurry
+        raw.sendall(frame(body))
+        assert b'"result":"0x1"' in raw.recv(4096)
+        raw.sendall(fragment(body, opcode=1))
+        read_all(raw)
+        assert dropped(served, "body_timeout") == 1
+
+
 def test_a_socket_that_answers_no_ping_goes() -> None:
     with Served(Limits(ping_interval=0.2, ping_timeout=0.2, write_timeout=0.2)) as served:
         raw = upgraded(served)
