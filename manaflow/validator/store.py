@@ -240,8 +240,9 @@ class Store:
                 readahead=False,
                 lib_version=ENGINE,
             )
-            self._dbs = {table: self._env.open_db(table.value.encode()) for table in self._tables}
-            self._check_format()
+            self._dbs = {self._tables("meta"): self._env.open_db(b"meta")}
+            self._check_format()  # before any other table is made: what is newer stays as it is
+            self._dbs |= {table: self._env.open_db(table.value.encode()) for table in self._tables}
         except (lmdb.Error, OSError) as error:
             self._close_environment()
             raise as_failure(error) from error

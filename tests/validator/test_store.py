@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,23 @@ def test_a_newer_format_is_refused_and_the_lock_released(tmp_path: Path, monkeyp
     for _ in range(2):
         with pytest.raises(StorageFailure, match="newer format"):
             Store.open(tmp_path)
+
+
+class Newer(StrEnum):
+    """Tables of a later format."""
+
+    META = "meta"
+    LATER = "later"
+
+
+def test_a_newer_format_is_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(module, "FORMAT_VERSION", 2)
+        Store.open(tmp_path, tables=Newer).close()
+    before = (tmp_path / "data.mdb").read_bytes()
+    with pytest.raises(StorageFailure, match="newer format"):
+        Store.open(tmp_path)
+    assert (tmp_path / "data.mdb").read_bytes() == before
 
 
 def test_files_that_are_no_database(tmp_path: Path) -> None:
