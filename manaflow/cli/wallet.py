@@ -30,6 +30,7 @@ from manaflow.cli.wallet_options import (
     write_result,
 )
 from manaflow.errors import Failure
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark
 from manaflow.moves.view import hexed
 from manaflow.wallet.words import cell_name, parse_amount, shown_value
@@ -251,7 +252,7 @@ def wallet_sign(
         _confirm(explanation.lines(), yes, as_json)
         envelope = keys.sign(draft.transaction, account)
     write_result(out, hexed(envelope).encode() + b"\n")
-    txid = _txid(envelope)
+    txid = keccak256(envelope)
     show(as_json, {"file": str(out), "txid": txid, "explanation": explanation.as_json()}, [f"{out}  {hexed(txid)}"])
 
 
@@ -267,7 +268,7 @@ def wallet_submit(
 
     envelope = read_envelope(read_bounded(file, MAX_FILE_BYTES))
     client = client_of(node, chain_id)
-    ending = client.wait(client.submit(envelope), wait)
+    ending = _submitted(client, envelope, wait)
     _end(ending, {}, as_json)
 
 
@@ -340,7 +341,14 @@ def _go(
 def _sent(account: LocalAccount, client: Client, declared: Declaration, wait: float) -> Ending:
     from manaflow.wallet.keys import sign
 
-    return client.wait(client.submit(sign(declared.transaction, account)), wait)
+    return _submitted(client, sign(declared.transaction, account), wait)
+
+
+def _submitted(client: Client, envelope: bytes, wait: float) -> Ending:
+    """Send, and say so before waiting: who loses the connection, or patience, must know what is on its way."""
+    txid = client.submit(envelope)
+    typer.echo(f"sent {hexed(txid)}", err=True)
+    return client.wait(txid, wait)
 
 
 def _end(ending: Ending, fields: dict[str, Any], as_json: bool) -> None:
@@ -370,12 +378,6 @@ def _address(account: LocalAccount) -> bytes:
     from manaflow.wallet.keys import address_of
 
     return address_of(account)
-
-
-def _txid(envelope: bytes) -> bytes:
-    from manaflow.moves.hashing import keccak256
-
-    return keccak256(envelope)
 
 
 def _data(data: str | None, signature: str | None, arguments: Sequence[str]) -> bytes:

@@ -163,17 +163,21 @@ class Client:
         try:
             told = data(self.rpc.call("mana_submit", "0x" + envelope.hex()), "the transaction's id", 32)
         except Failure as failure:
-            failure.add_note(f"0x{txid.hex()} is signed and was sent: whoever has it may still fill it")
+            failure.add_note(_was_sent(txid))
             raise
         if told != txid:
             raise Failure(f"the node names the transaction 0x{told.hex()}, it is 0x{txid.hex()}")
         return txid
 
     def wait(self, txid: bytes, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Ending:
-        """Wait for a receipt or a verdict."""
+        """Wait for a receipt or a verdict. A Failure on the way names what was sent, lest it be sent twice."""
         deadline = time.monotonic() + seconds
         while True:
-            found = self.receipt(txid) or self.conflict(txid)
+            try:
+                found = self.receipt(txid) or self.conflict(txid)
+            except Failure as failure:
+                failure.add_note(_was_sent(txid))
+                raise
             if found is not None:
                 return found
             if time.monotonic() >= deadline:
@@ -221,6 +225,10 @@ class Client:
             tuple(printable(one) for one in listed),
             notice.get("waits") is True,
         )
+
+
+def _was_sent(txid: bytes) -> str:
+    return f"0x{txid.hex()} is signed and was sent: whoever has it may still fill it"
 
 
 def created_by(envelope: bytes) -> bytes | None:

@@ -70,6 +70,7 @@ def sent(ran: Ran) -> str:
     """The id of what was submitted and not waited for."""
     assert (ran.code, ran.json["ending"]) == (0, "Waiting"), ran
     txid: str = ran.json["txid"]
+    assert ran.err == f"sent {txid}\n"
     return txid
 
 

@@ -380,6 +380,13 @@ def test_a_node_cannot_name_another_contract_than_the_one_deployed(named: str | 
     assert landed.lines()[1] == f"it deployed {receipt['contractAddress']}"
 
 
+def test_who_loses_the_node_while_waiting_is_told_what_was_sent() -> None:
+    """Or would send it again, with the next nonce."""
+    with pytest.raises(Failure, match="JSON") as failed:
+        Client(saying(b"gateway timeout"), CHAIN.config).wait(b"\x77" * 32, 0)
+    assert failed.value.__notes__ == [f"0x{'77' * 32} is signed and was sent: whoever has it may still fill it"]
+
+
 def test_what_is_refused_was_sent_all_the_same() -> None:
     client = Client(rpc_of(lambda request: answer_of({"id": 1, "error": {"code": -1, "message": "no"}})), CHAIN.config)
     with pytest.raises(NodeRefused) as refused:
