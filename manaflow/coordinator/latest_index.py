@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 import rlp
+from numpy.typing import NDArray
 
 from manaflow.coordinator.receipts import Receipt
 from manaflow.errors import Failure, StorageFailure
@@ -98,11 +99,11 @@ class _Change:
 
     tip: LatestTip
     cells: dict[bytes, bytes]
-    """Key -> record of every location's last consume."""
+    """Key -> record of every location's last consume, by ascending keys."""
     before: bytes | None
     """The undo journal; None for genesis, which is never taken back."""
     places: dict[bytes, bytes]
-    """Txid -> where it stands, of each leaf."""
+    """Txid -> where it stands, of each leaf, by ascending txids."""
     receipts: bytes
 
 
@@ -226,9 +227,11 @@ class LatestIndex:
     def _change(self, block: Block, receipts: Sequence[Receipt]) -> _Change:
         cells, recent, before = _cells_made(block), self._cells, None
         if self.tip is not None:
-            keys = sorted(cells)
-            known = self._read().get_many(LatestTable.CELLS, [key for key in keys if key not in recent])
-            before = b"".join([key + (recent.get(key) or known.get(key, VIRGIN_RECORD)) for key in keys])
+            old = list(map(recent.get, cells))
+            asked = [key for key, record in zip(cells, old, strict=True) if record is None]
+            known = self._read().get_many(LatestTable.CELLS, asked)
+            pairs = zip(cells, old, strict=True)
+            before = b"".join([key + (record or known.get(key, VIRGIN_RECORD)) for key, record in pairs])
         tip = LatestTip(block.header.number, block.hash)
         return _Change(tip, cells, before, _places(block), _encode_receipts(receipts))
 
@@ -244,19 +247,15 @@ class LatestIndex:
         self._waiting.clear()
 
     def _write_changes(self, txn: Transaction) -> None:
-        cells: dict[bytes, bytes] = {}
-        places: dict[bytes, bytes] = {}
         for change in self._waiting:
             number, height = change.tip.number, number_key(change.tip.number)
-            cells |= change.cells
-            places |= change.places
             if change.before is not None:
                 txn.put(LatestTable.UNDO, height, change.before)
             if number >= self._keep_undo:
                 txn.delete(LatestTable.UNDO, number_key(number - self._keep_undo))
             txn.put(LatestTable.RECEIPTS, height, change.receipts)
-        txn.put_many(LatestTable.TRANSACTIONS, _ascending(places))
-        txn.put_many(LatestTable.CELLS, _ascending(cells))
+            txn.put_many(LatestTable.TRANSACTIONS, list(change.places.items()))
+            txn.put_many(LatestTable.CELLS, list(change.cells.items()))
         if self._waiting:
             _write_tip(txn, self._waiting[-1].tip)
 
@@ -324,7 +323,7 @@ def _write_tip(txn: Transaction, tip: LatestTip) -> None:
 
 
 def _cells_made(block: Block) -> dict[bytes, bytes]:
-    """The record of every location's last consume in a block, by key."""
+    """The record of every location's last consume in a block, by ascending key."""
     moves, leaves = block.moves, block.leaves
     rows = np.flatnonzero((moves.mask & Mask.REFERENCE) == 0)
     numbers = np.arange(len(rows), dtype=np.uint64) + np.uint64(block.header.first_cell)
@@ -332,24 +331,26 @@ def _cells_made(block: Block) -> dict[bytes, bytes]:
         [words_of(numbers), np.repeat(leaves.txid, leaves.consumes, axis=0), moves.next[rows]], axis=1
     )
     keys = np.concatenate([moves.mark[rows].reshape(-1, 1), moves.addr[rows], moves.slot[rows]], axis=1)
-    return dict(zip(_rows(keys), _rows(records), strict=True))
-
-
-def _rows(column: U8) -> list[bytes]:
-    """Each row of uint8[n, width]."""
-    found: list[bytes] = np.ascontiguousarray(column).view(f"V{column.shape[1]}").ravel().tolist()
-    return found
+    return _by_ascending_keys(keys, records)
 
 
 def _places(block: Block) -> dict[bytes, bytes]:
-    """Txid -> where it stands, of each leaf."""
-    height = number_key(block.header.number)
-    return {txid: height + i.to_bytes(4, "big") for i, txid in enumerate(_rows(block.leaves.txid))}
+    """Txid -> where it stands, of each leaf, by ascending txid."""
+    places = np.empty((len(block.leaves), 12), np.uint8)
+    places[:, :8] = np.frombuffer(number_key(block.header.number), np.uint8)
+    places[:, 8:] = words_of(np.arange(len(places), dtype=np.uint32))
+    return _by_ascending_keys(block.leaves.txid, places)
 
 
-def _ascending(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    """Keys are sorted alone: tuples take three times as long."""
-    return [(key, pairs[key]) for key in sorted(pairs)]
+def _by_ascending_keys(keys: U8, values: U8) -> dict[bytes, bytes]:
+    """Row of keys -> row of values, the last one of equal keys. Sorting columns is faster than sorting objects."""
+    order = _items(keys).argsort(kind="stable")
+    return dict(zip(_items(keys[order]).tolist(), _items(values[order]).tolist(), strict=True))
+
+
+def _items(column: U8) -> NDArray[np.void]:
+    """The rows of uint8[n, width] as items of so many bytes."""
+    return np.ascontiguousarray(column).view(f"V{column.shape[1]}").ravel()
 
 
 def _restore_cells(txn: Transaction, journal: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +53,15 @@ class JudgedLeaves:
     ) -> JudgedLeaves:
         """What was admitted, batch by batch, in order."""
         columns = {
-            name: np.concatenate([getattr(batch, name) for batch in batches])
+            name: _joined([getattr(batch, name) for batch in batches])
             for name in ("consumes", "references", "status", "gas_used", "logs_hash")
         }
         moves = {
-            field.name: np.concatenate([getattr(batch.moves, field.name) for batch in batches])
-            for field in fields(Moves)
+            field.name: _joined([getattr(batch.moves, field.name) for batch in batches]) for field in fields(Moves)
         }
         envelopes = tuple(raw for batch in batches for raw in batch.envelopes)
         return JudgedLeaves(
-            opened, first, np.concatenate(txids), moves=Moves(**moves), envelopes=envelopes, logs=tuple(logs), **columns
+            opened, first, _joined(txids), moves=Moves(**moves), envelopes=envelopes, logs=tuple(logs), **columns
         )
 
     def logs_in(self, block: Block) -> Mapping[int, bytes]:
@@ -130,6 +129,11 @@ class Imported:
         places = range(len(block.leaves))[signed]
         known = tuple(logs[t] for t in places) if all(t in logs for t in places) else None
         return Imported((block_hash, block.header.number), block, known)
+
+
+def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One after the other; one alone is not copied."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
 def _rows_equal(one: NDArray[np.generic], other: NDArray[np.generic]) -> Bools:
