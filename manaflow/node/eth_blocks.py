@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from msgspec import Raw
+
 from manaflow.moves.envelopes import decode_envelope, recover_sender
 from manaflow.node.chain import Chain, ChainThread, SealedBlock
 from manaflow.node.encoding import BlockTag, Hash, Quantity64, data, quantity
@@ -15,6 +17,7 @@ from manaflow.node.eth_forms import EMPTY_BLOOM, Form, header_form, transaction_
 from manaflow.node.eth_receipts import receipts_of, weight_of
 from manaflow.node.eth_sealed import Reading
 from manaflow.node.eth_selection import number_of, reading_of, sealed_of
+from manaflow.node.messages import ENCODER
 from manaflow.node.parameters import Method
 from manaflow.node.rpc import TOO_LARGE, as_one
 
@@ -72,10 +75,12 @@ class BlockMethods:
         """eth_getBlockTransactionCountByHash."""
         return await self._ask(block_hash, lambda reading: quantity(len(reading)))
 
-    async def block_receipts(self, block: BlockTag) -> list[Form] | None:
+    async def block_receipts(self, block: BlockTag) -> Raw | None:
         """eth_getBlockReceipts."""
         sealed = await self._ask(block, lambda reading: reading.sealed)
-        return None if sealed is None else await made([sealed], lambda: receipts_of(sealed).forms())
+        return (
+            None if sealed is None else await made([sealed], lambda: Raw(ENCODER.encode(receipts_of(sealed).forms())))
+        )
 
     async def transaction(self, txid: Hash) -> Form | None:
         """eth_getTransactionByHash: of a block, or waiting."""
@@ -94,22 +99,21 @@ class BlockMethods:
         return data(await self._thread.call(envelope_of, txid))
 
     @as_one("receipt_many")
-    async def receipt(self, txid: Hash) -> Form | None:
+    async def receipt(self, txid: Hash) -> Raw | None:
         """eth_getTransactionReceipt."""
         (found,) = await self.receipt_many([[txid]], room=1)
         if isinstance(found, RpcError):
             raise found
         return found
 
-    async def receipt_many(self, calls: Sequence[Sequence[Hash]], room: int) -> list[Form | RpcError | None]:
+    async def receipt_many(self, calls: Sequence[Sequence[Hash]], room: int) -> list[Raw | RpcError | None]:
         """eth_getTransactionReceipt of each; see rpc.Many. Other work gets its turn after some blocks."""
-        txids, found = [txid for (txid,) in calls], list[Form | RpcError | None]()
+        txids, found = [txid for (txid,) in calls], list[Raw | RpcError | None]()
         while len(found) < len(txids):
             places = await self._thread.call(places_of, txids[len(found) :])
             blocks = {place[0] for place in places if isinstance(place, tuple)}
-            forms = await made(blocks, partial(forms_of, places, room))
-            room -= sum(len(place[0].receipts[place[1]].logs_rlp) for place in places if isinstance(place, tuple))
-            found += forms
+            texts, room = await made(blocks, partial(texts_of, places, room))
+            found += texts
         return found
 
     async def uncle_count_by_number(self, block: BlockTag) -> str | None:
@@ -217,19 +221,20 @@ def _sealed_or_error(chain: Chain, number: int) -> SealedBlock | RpcError | None
         return error
 
 
-def forms_of(places: Sequence[Place | RpcError | None], room: int) -> list[Form | RpcError | None]:
-    """The receipts at these places, as long as about `room` bytes of logs have not been passed."""
-    forms: list[Form | RpcError | None] = []
+def texts_of(places: Sequence[Place | RpcError | None], room: int) -> tuple[list[Raw | RpcError | None], int]:
+    """The receipts at these places as JSON, as long as `room` bytes have not been passed; and what is left of them."""
+    texts: list[Raw | RpcError | None] = []
     for place in places:
         if room <= 0:
-            forms.append(TOO_LARGE)
+            texts.append(TOO_LARGE)
         elif isinstance(place, tuple):
             block, index = place
-            room -= len(block.receipts[index].logs_rlp)
-            forms.append(receipts_of(block).form(index))
+            text = ENCODER.encode(receipts_of(block).form(index))
+            room -= len(text)
+            texts.append(Raw(text))
         else:
-            forms.append(place)
-    return forms
+            texts.append(place)
+    return texts, room
 
 
 async def made(blocks: Iterable[SealedBlock], make: Callable[[], T]) -> T:
