@@ -197,13 +197,17 @@ def create_access_list(
     listed = request.access_list
     known = {request.sender, environment.coinbase, _delegate_of(request.to, world, overrides, codes)}
     known |= precompiles(environment.fork) | {recover_authority(one) or b"" for one in request.authorizations}
+
+    def run() -> CallResult:
+        return simulate(world, environment, replace(request, access_list=listed), overrides, block_hashes, codes)
+
+    result = run()
     for _ in range(MAX_LISTINGS):
-        limited = replace(request, access_list=listed)
-        result = simulate(world, environment, limited, overrides, block_hashes, codes)
         longer = _joined(listed, access_list_of(result, known | {request.to or b""}))
         if longer == listed:
             break
         listed = longer
+        result = run()
     return listed, result
 
 

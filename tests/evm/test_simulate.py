@@ -15,6 +15,7 @@ from manaflow.errors import CallFailed, Failure, Rule, Verdict
 from manaflow.evm.executor import Log
 from manaflow.evm.native import fill_steps
 from manaflow.evm.simulate import (
+    MAX_LISTINGS,
     AccountOverride,
     CallRequest,
     CallResult,
@@ -380,6 +381,14 @@ def test_an_estimate_of_osaka_stays_within_a_transactions_gas() -> None:
 
 
 # ---- access lists ----
+
+
+def test_an_access_list_that_never_settles_comes_with_its_own_result() -> None:
+    """The call reads the slot that its gas names: each list changes the gas, and so the slot."""
+    chain = Chain(asm("GAS", "SLOAD", "POP", "STOP"))
+    listed, result = chain.access_list()
+    assert sum(len(entry.slots) for entry in listed) == MAX_LISTINGS
+    assert chain.call(access_list=listed) == result
 
 
 def test_an_access_list_names_slots_and_cold_addresses() -> None:
