@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manaflow._native import Codes, Filled
 from manaflow.coordinator.declare import Fit, Misfit, fit, is_masked_whole, unsigned_mask
@@ -22,6 +23,7 @@ from manaflow.moves.columns import I64, U8, U32, Moves
 from manaflow.moves.marks import UNSIGNED, ZERO32, Location, Mark, Mask
 from manaflow.moves.transactions import DeclaredTransaction, NamedMove
 
+Bools = NDArray[np.bool_]
 _NO_NUMBER = bytes(8)
 _CONSUME, _REFERENCE = np.uint8(UNSIGNED), np.uint8(UNSIGNED | Mask.REFERENCE)
 """Masks of moves that nobody signed."""
@@ -141,28 +143,39 @@ def _name_one_by_one(rows: Rows, entries: Sequence[Entry], statuses: bytes, view
 
 
 def _name_unsigned(rows: Rows, entries: Sequence[Entry], view: View) -> Named:
-    """`name_cells` of steps that nobody has signed any move of: all of them are kept."""
-    known, record, made = view.known, view.record, dict[bytes, bytes]()
-    keys, records = key_rows(rows.mark, rows.addr, rows.slot), list[bytes]()
-    for key, new in zip(keys, _records_made(rows, entries), strict=True):
-        records.append(made.get(key) or known.get(key) or record(key))
-        if new is not None:
-            made[key] = new
-    return Named(kept=list(range(len(entries))), records=records, made=made)
+    """`_name_one_by_one` of steps that nobody has signed any move of: all of them are kept."""
+    keys, is_reference = key_rows(rows.mark, rows.addr, rows.slot), _is_reference(rows)
+    consumes: list[int] = np.flatnonzero(~is_reference).tolist()
+    consumed, new = [keys[row] for row in consumes], _records_made(rows, entries, ~is_reference)
+    made, known, record = dict(zip(consumed, new, strict=True)), view.known, view.record
+    records = list(map(known.get, keys))
+    if len(made) == len(consumed) and made.keys().isdisjoint(
+        [keys[row] for row in np.flatnonzero(is_reference).tolist()]
+    ):
+        found = [old or record(key) for old, key in zip(records, keys, strict=True)]
+    else:  # some build on others
+        found, before, born = [], dict[bytes, bytes](), dict(zip(consumes, new, strict=True))
+        for row, (old, key) in enumerate(zip(records, keys, strict=True)):
+            found.append(before.get(key) or old or record(key))
+            if row in born:
+                before[key] = born[row]
+    return Named(kept=list(range(len(entries))), records=found, made=made)
 
 
-def _records_made(rows: Rows, entries: Sequence[Entry]) -> list[bytes | None]:
-    """The record of the cell that each move makes; None for a reference."""
-    counts, consumes = np.diff(rows.offsets), rows.consumes
+def _is_reference(rows: Rows) -> Bools:
+    """bool[n]: which moves are references."""
+    firsts = rows.offsets[:-1] + rows.consumes
+    found: Bools = np.arange(len(rows.mark)) >= np.repeat(firsts, np.diff(rows.offsets))
+    return found
+
+
+def _records_made(rows: Rows, entries: Sequence[Entry], consumed: Bools) -> list[bytes]:
+    """The record of the cell that each consume makes. consumed: bool[n], which moves are consumes."""
     txids = np.frombuffer(b"".join([entry.txid for entry in entries]), np.uint8).reshape(-1, 32)
-    is_reference = np.arange(len(rows.mark)) >= np.repeat(rows.offsets[:-1] + consumes, counts)
-    columns = np.zeros((len(rows.mark), RECORD_BYTES), np.uint8)
-    columns[:, 8:40], columns[:, 40:] = np.repeat(txids, counts, axis=0), rows.next
+    columns = np.zeros((int(rows.consumes.sum()), RECORD_BYTES), np.uint8)
+    columns[:, 8:40], columns[:, 40:] = np.repeat(txids, rows.consumes, axis=0), rows.next[consumed]
     data = columns.tobytes()
-    made: list[bytes | None] = [data[at : at + RECORD_BYTES] for at in range(0, len(data), RECORD_BYTES)]
-    for row in np.flatnonzero(is_reference).tolist():
-        made[row] = None
-    return made
+    return [data[at : at + RECORD_BYTES] for at in range(0, len(data), RECORD_BYTES)]
 
 
 def _always_fits(transaction: DeclaredTransaction, status: int) -> bool:
@@ -255,8 +268,7 @@ def batch_of(rows: Rows, filled: Filled, entries: Sequence[Entry], named: Named,
 def _chosen(rows: Rows, kept: Sequence[int]) -> tuple[Rows, U8]:
     """The rows of some steps, and the masks of their moves, which nobody signed."""
     counts = np.diff(rows.offsets)
-    is_reference = np.arange(len(rows.mark)) >= np.repeat(rows.offsets[:-1] + rows.consumes, counts)
-    masks = np.where(is_reference, _REFERENCE, _CONSUME)
+    masks = np.where(_is_reference(rows), _REFERENCE, _CONSUME)
     if len(kept) == len(counts):
         return rows, masks
     steps, is_kept = np.array(kept, np.int64), np.zeros(len(counts), np.bool_)

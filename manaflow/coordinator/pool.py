@@ -87,7 +87,10 @@ class Pool:
         self._by_txid: dict[bytes, Entry] = {}
         self._by_sender: dict[bytes, dict[int, Entry]] = {}
         self._cheapest: list[tuple[int, int, bytes]] = []
-        """(tip, -arrival, txid): who goes first when room is needed; entries that have left stay until met."""
+        """(tip, -arrival, txid): who goes first when room is needed; entries that have left stay until met. Empty until
+        room is needed, and again once it is mostly of entries that have left."""
+        self._has_order = False
+        """Whether `_cheapest` is kept."""
         self._expiring: list[tuple[int, int, bytes]] = []
         """(expires, arrival, txid), likewise."""
         self._crowds: list[tuple[int, bytes]] = []
@@ -175,18 +178,26 @@ class Pool:
             crowds.add(victim.sender)
             count, size = count - 1, size - len(victim.envelope)
         for item in kept:
-            heapq.heappush(self._cheapest, item)
+            heapq.heappush(self._by_price(), item)
         for sender in sorted(crowds):  # in case nothing comes of it
             self._count_anew(sender)
         return Refusal(Reason.UNDERPRICED, "the pool is full and every other pays as much or more") if full else gone
+
+    def _by_price(self) -> list[tuple[int, int, bytes]]:
+        if not self._has_order:
+            self._has_order = True
+            self._cheapest = [(_price(e), -e.arrival, e.txid) for e in self if not e.is_held]
+            heapq.heapify(self._cheapest)
+        return self._cheapest
 
     def _next_victim(self, kept: list[tuple[int, int, bytes]], old: Entry | None) -> Entry | None:
         """The cheapest, of these the newest, that is neither held nor `old`; what was popped to find it goes to `kept`.
 
         Held ones are not kept: `release` brings them back.
         """
-        while self._cheapest:
-            item = heapq.heappop(self._cheapest)
+        cheapest = self._by_price()
+        while cheapest:
+            item = heapq.heappop(cheapest)
             entry = self._by_txid.get(item[2])
             if entry is None or entry.arrival != -item[1] or entry.is_held or (kept and kept[-1] == item):
                 continue  # the last: one that was held and released is here twice
@@ -235,7 +246,8 @@ class Pool:
             entry.is_held = False
             if self._held.get(entry.txid) is entry:
                 del self._held[entry.txid]
-            heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
+            if self._has_order:
+                heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
             self._count_anew(entry.sender)
 
     def release_all(self) -> list[Entry]:
@@ -254,11 +266,11 @@ class Pool:
             mine[entry.nonce] = entry
             self._count_anew(entry.sender)
         self.total_bytes += len(entry.envelope)
-        heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
+        if self._has_order:
+            heapq.heappush(self._cheapest, (_price(entry), -entry.arrival, entry.txid))
         heapq.heappush(self._expiring, (entry.expires, entry.arrival, entry.txid))
         if len(self._cheapest) > 2 * len(self) + 64:
-            self._cheapest = [(_price(e), -e.arrival, e.txid) for e in self if not e.is_held]
-            heapq.heapify(self._cheapest)
+            self._cheapest, self._has_order = [], False
         if len(self._expiring) > 2 * len(self) + 64:
             self._expiring = [(e.expires, e.arrival, e.txid) for e in self]
             heapq.heapify(self._expiring)

@@ -74,7 +74,8 @@ class View:
         return self._number(b"b" + addr + ZERO32)
 
     def _number(self, key: bytes) -> int:
-        return int.from_bytes((self.known.get(key) or self.peek(key))[40:], "big")
+        record = self.known.get(key) or self._asked.get(key) or self.peek(key)
+        return int.from_bytes(record[40:], "big")
 
     def peek(self, key: bytes) -> bytes:
         """As `record`, for whoever may ask for anything: little is kept."""

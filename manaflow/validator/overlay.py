@@ -231,16 +231,14 @@ class _Together:
 
     def finds_open(self) -> bool:
         """V1 of cells that the open block has made, or these transactions make before they are used."""
-        rows, made = self._rows, self._overlay._made
-        for at, number in enumerate(self._numbers):
-            if number != OPEN:
-                continue
+        rows, made, numbers = self._rows, self._overlay._made, self._numbers
+        for at in [at for at, number in enumerate(numbers) if number == OPEN]:
             row = self._start + at
             key = rows.keys[KEY_BYTES * row : KEY_BYTES * (row + 1)]
             cell = made.get(key) or self.made.get(key)
             if cell is None or cell >= self._firsts[self._owners[at]] or self._value(cell) != rows.value_before(row):
                 return False
-            self.found[row] = self._numbers[at] = cell
+            self.found[row] = numbers[at] = cell
         return True
 
     def _value(self, number: int) -> bytes:
@@ -250,15 +248,11 @@ class _Together:
 
     def spends_alone(self) -> bool:
         """V2, and V4 of consumes: nobody else spends these cells, or writes these locations first."""
-        virgin = 0
-        for at in self._consumes:
-            number = self._numbers[at]
-            if number:
-                self.spent[number] = self._owners[at]
-            else:
-                self.written[self._rows.location(self._start + at)] = self._owners[at]
-                virgin += 1
-        if len(self.spent) + virgin < len(self._consumes) or len(self.written) < virgin:
+        numbers, owners, consumes = self._numbers, self._owners, self._consumes
+        virgin = [at for at in consumes if not numbers[at]]
+        self.written = {self._rows.location(self._start + at): owners[at] for at in virgin}
+        self.spent = {numbers[at]: owners[at] for at in consumes if numbers[at]}
+        if len(self.spent) + len(virgin) < len(consumes) or len(self.written) < len(virgin):
             return False
         overlay = self._overlay
         return overlay._spent.keys().isdisjoint(self.spent) and overlay._written.keys().isdisjoint(self.written)
@@ -266,6 +260,9 @@ class _Together:
     def refers_in_time(self) -> bool:
         """V3, and V4 of references: who spends the cell, or writes the location, does so later."""
         overlay, last = self._overlay, len(self._firsts)
+        used = {self._numbers[at] for at in self._references}
+        if VIRGIN not in used and overlay._spent.keys().isdisjoint(used) and self.spent.keys().isdisjoint(used):
+            return True
         for at in self._references:
             number = self._numbers[at]
             if number > 0:

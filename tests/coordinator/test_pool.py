@@ -174,6 +174,24 @@ def test_what_is_held_stays_until_it_is_released() -> None:
     assert [gone for gone, _ in found.gone] == [rows[0]]
 
 
+def test_memory_stays_bounded_where_room_was_needed() -> None:
+    """From then on the cheapest are kept in order, until most of them have left."""
+    pool = Pool(LIMITS)
+    for i in range(2000):
+        pool.add(entry(sender=1 + i % 200, tip=i, cap=10_000, arrival=i + 1))
+        assert len(pool) <= LIMITS.transactions
+        assert len(pool._cheapest) < 100
+        if i == 50:
+            assert len(pool._cheapest) >= LIMITS.transactions
+    assert sorted(one.arrival for one in pool) == list(range(2000 - LIMITS.transactions + 1, 2001))
+    for one in list(pool):
+        pool.remove(one.txid)
+    for i in range(3000, 5000):
+        pool.add(entry(arrival=i))
+        pool.remove(i.to_bytes(32, "big"))
+        assert len(pool._cheapest) < 100
+
+
 def test_memory_stays_bounded_by_what_is_in_the_pool() -> None:
     pool = Pool(LIMITS)
     for i in range(2000):
