@@ -163,9 +163,10 @@ class Producer:
         """
         block = self._open_block()
         body = self._body(block)
-        sealed = seal(block.header, body, self._key, NATIVE)
+        sealed, judged = seal(block.header, body, self._key, NATIVE), block.judged()
         try:
-            self.validator.import_block(sealed, own=True, judged=block.judged())
+            known = None if judged is None else judged.sealed_in(sealed)
+            self.validator.import_block(sealed, own=True, judged=known)
         finally:
             self._block = None
         self._recent.follow(sealed)

@@ -46,6 +46,8 @@ class JudgedLeaves:
     moves: Moves
     envelopes: tuple[bytes, ...]
     logs: tuple[bytes, ...]
+    moves_root: U8 | None = None
+    """uint8[t, 32]: what sealing has made of the moves; None before."""
 
     @staticmethod
     def of(
@@ -63,6 +65,10 @@ class JudgedLeaves:
         return JudgedLeaves(
             opened, first, _joined(txids), moves=Moves(**moves), envelopes=envelopes, logs=tuple(logs), **columns
         )
+
+    def sealed_in(self, block: Block) -> JudgedLeaves:
+        """With the moves roots of the block that this process has just sealed from these leaves."""
+        return replace(self, moves_root=block.leaves.moves_root[self.first : self.first + len(self.txid)])
 
     def logs_in(self, block: Block) -> Mapping[int, bytes]:
         """Which leaves of a block are judged already: the RLP of each one's logs, by place."""
@@ -83,6 +89,8 @@ class JudgedLeaves:
         leaves, same = block.leaves, np.ones(count, np.bool_)
         for name in ("txid", "status", "gas_used", "logs_hash"):
             same &= _rows_equal(getattr(leaves, name)[at], getattr(self, name)[:count])
+        if self.moves_root is not None:
+            same &= _rows_equal(leaves.moves_root[at], self.moves_root[:count])
         offsets = leaves.move_offsets()[self.first : self.first + count + 1]
         same &= self._moves_equal(block.moves, offsets)
         if block.envelopes[:count] != self.envelopes[:count]:

@@ -195,7 +195,8 @@ class Validator:
             block = self._decode(data)
         self._check_follows(block.header)
         logs = {} if judged is None else judged.logs_in(block)
-        checked = check_block(block, self._ancestry(), self._hashing, self.threads, logs.keys())
+        rooted = logs.keys() if judged is not None and judged.moves_root is not None else frozenset()
+        checked = check_block(block, self._ancestry(), self._hashing, self.threads, logs.keys(), rooted)
         if isinstance(data, Block):
             data = encode_block(block, self._hashing, OWN_LEVEL, derived=checked.derived, encode=encode_moves)
         record = self._head.followed_by(block.header, self.config.genesis_number)

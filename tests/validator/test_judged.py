@@ -14,7 +14,7 @@ import pytest
 from manaflow.coordinator.following import Follower
 from manaflow.coordinator.latest_index import LatestIndex
 from manaflow.coordinator.replay import DEVELOPMENT_KEY
-from manaflow.coordinator.seal import Body, seal
+from manaflow.coordinator.seal import Body, seal, sign
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
 from manaflow.moves.block import Block
@@ -125,6 +125,24 @@ def test_moves_of_system_leaves_are_judged_at_sealing(stage: Stage, is_reference
     with pytest.raises(Verdict) as caught:
         stage.validator.import_block(wrong, judged=judged)
     assert (caught.value.rule, caught.value.transaction) == (Rule.M2 if is_reference else Rule.M6, 6)
+
+
+def test_a_moves_root_that_sealing_has_not_made_is_refused(stage: Stage) -> None:
+    judged = fill(stage)
+    block = stage.seal()
+    stage.validator.undo_block()
+    known = judged.sealed_in(block)
+    assert known.in_block(block).tolist() == [False, *[True] * 5, False]
+    for t in (0, 2, 6):
+        roots = block.leaves.moves_root.copy()
+        roots[t] ^= 1
+        leaves = replace(block.leaves, moves_root=roots)
+        root = NATIVE.tree_root(leaves.encoded())
+        header = replace(block.header, transactions_root=root)
+        wrong = Block(header, sign(header.hash, DEVELOPMENT_KEY), leaves, block.moves, block.envelopes, (), ())
+        with pytest.raises(Verdict) as caught:
+            stage.validator.import_block(wrong, judged=known)
+        assert (caught.value.rule, caught.value.transaction) == (Rule.B3, t)
 
 
 COLUMNS = ("txid", "status", "gas_used", "logs_hash")
