@@ -97,6 +97,10 @@ class NodeThread:
         result: T = await self._put(lambda chain: run(chain, *args, **kwargs), ())
         return result
 
+    async def settled(self) -> None:
+        """Returns when what was answered before is sealed, if it is to be, and whoever listens has been told."""
+        await self._put(lambda chain: None, ())
+
     async def submit(self, envelope: bytes) -> Accepted | Refused:
         """See chain.ChainThread."""
         (result,) = await self.submit_all((envelope,))

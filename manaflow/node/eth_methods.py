@@ -45,7 +45,7 @@ def eth_methods(
     """
     bounds = eth_limits or EthLimits()
     fees, logs = FeeMethods(thread), LogMethods(thread, limits, bounds.logs)
-    filters = Filters(limits, clock, logs.get_logs)
+    filters = Filters(limits, clock, logs.get_logs, thread.settled)
     methods: dict[str, Method] = {}
     for part in (
         NetworkMethods(thread),

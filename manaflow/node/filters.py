@@ -12,7 +12,7 @@ from manaflow.node.errors import SERVER_ERROR, RpcError, limit_exceeded
 from manaflow.node.limits import Clock, Limits
 from manaflow.node.log_filter import LogQuery, log_filter
 from manaflow.node.parameters import Method
-from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, View, pending_view
+from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, Settled, View, at_once, pending_view
 
 NOT_FOUND = "filter not found"
 FORM_BYTES = 500
@@ -56,9 +56,15 @@ class Filters:
     `limits.max_buffered_bytes`: a client learns that it missed something, rather than get a part.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, get_logs: Callable[[LogQuery], Awaitable[list[Any]]]) -> None:
-        """`get_logs` is eth_getLogs, for eth_getFilterLogs."""
-        self._limits, self._clock, self._get_logs = limits, clock, get_logs
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Clock,
+        get_logs: Callable[[LogQuery], Awaitable[list[Any]]],
+        settled: Settled = at_once,
+    ) -> None:
+        """get_logs: eth_getLogs, for eth_getFilterLogs. settled: is awaited before a filter begins or is polled."""
+        self._limits, self._clock, self._get_logs, self._settled = limits, clock, get_logs, settled
         self._filters: OrderedDict[str, Filter] = OrderedDict()  # the longest unpolled first
         self.kept_bytes = 0
         """Of all together, about."""
@@ -94,18 +100,22 @@ class Filters:
     async def new_filter(self, query: LogQuery) -> str:
         """eth_newFilter: logs."""
         wanted = log_filter(query, self._limits)
+        await self._settled()
         return self._add(LOGS, lambda log: log if wanted.matches(log) else None, query)
 
     async def new_block_filter(self) -> str:
         """eth_newBlockFilter: hashes of new heads."""
+        await self._settled()
         return self._add(NEW_HEADS, lambda head: head["hash"])
 
     async def new_pending_filter(self, full: bool = False) -> str:
         """eth_newPendingTransactionFilter: hashes, or with `true` the transactions, as in geth."""
+        await self._settled()
         return self._add(PENDING, pending_view(full))
 
     async def changes(self, filter_id: str) -> list[Any]:
         """eth_getFilterChanges: what came since the last poll."""
+        await self._settled()
         kept = self._poll(filter_id)
         self.kept_bytes -= kept.size
         items, kept.items, kept.size = kept.items, [], 0

@@ -99,7 +99,7 @@ class Service:
         fan, limits = Fan(), options.limits
         self.thread = NodeThread(lambda: make_chain(fan), self._failed)
         self.metrics = Metrics()
-        hub = Hub(limits, MANA_SUBSCRIPTIONS)
+        hub = Hub(limits, MANA_SUBSCRIPTIONS, self.thread.settled)
         producing = OwnProducing(self.thread) if options.may_seal else None
         methods, filters = eth_methods(self.thread, limits, time.monotonic, keys=options.keys, producing=producing)
         publisher = Publishers(hub, filters)

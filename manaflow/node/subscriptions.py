@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -11,7 +11,14 @@ from typing import Any, Protocol
 import msgspec
 
 from manaflow.node.encoding import from_json
-from manaflow.node.errors import METHOD_NOT_FOUND, SERVER_ERROR, RpcError, invalid_params, limit_exceeded
+from manaflow.node.errors import (
+    METHOD_NOT_FOUND,
+    RESOURCE_UNAVAILABLE,
+    SERVER_ERROR,
+    RpcError,
+    invalid_params,
+    limit_exceeded,
+)
 from manaflow.node.limits import Limits
 from manaflow.node.log_filter import LogQuery, log_filter
 from manaflow.node.messages import ENCODER, write_notification
@@ -115,12 +122,23 @@ def pending_view(full: Any) -> View:
     return whole(None) if full else lambda transaction: transaction["hash"]
 
 
+Settled = Callable[[], Awaitable[None]]
+"""Returns when what was answered before is sealed, and told to whoever listens."""
+
+
+async def at_once() -> None:
+    """`Settled` where nothing happens after its answer."""
+
+
 class Hub:
     """All subscriptions of a server, by kind; the Publisher of its WebSocket clients."""
 
-    def __init__(self, limits: Limits, kinds: Mapping[str, Callable[[Any], View]] | None = None) -> None:
-        """`kinds`: further kinds of subscription by name, each making a View of its JSON parameter or None."""
-        self._limits = limits
+    def __init__(
+        self, limits: Limits, kinds: Mapping[str, Callable[[Any], View]] | None = None, settled: Settled = at_once
+    ) -> None:
+        """kinds: further kinds of subscription by name, each making a View of its JSON parameter or None. settled: is
+        awaited before something is subscribed to."""
+        self._limits, self.settled = limits, settled
         self._views: dict[str, Callable[[Any], View]] = {
             NEW_HEADS: whole,
             LOGS: _logs_view(limits),
@@ -168,6 +186,7 @@ class Subscriber:
     def __init__(self, hub: Hub, limits: Limits, send: Send) -> None:
         self._hub, self._limits, self._send = hub, limits, send
         self._own: dict[str, Subscription] = {}
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._own)
@@ -183,6 +202,9 @@ class Subscriber:
         }
 
     async def _subscribe(self, made: list[Subscription], kind: str, parameter: Any = None) -> str:
+        await self._hub.settled()
+        if self._is_closed:
+            raise RpcError(RESOURCE_UNAVAILABLE, "the connection is closed")
         if len(self._own) >= self._limits.max_subscriptions:
             raise limit_exceeded(f"{len(self._own)} subscriptions on this connection")
         subscription = self._hub.subscribe(kind, parameter, self._send)
@@ -199,6 +221,7 @@ class Subscriber:
 
     def close(self) -> None:
         """The connection is gone."""
+        self._is_closed = True
         for subscription in self._own.values():
             self._hub.unsubscribe(subscription)
         self._own.clear()

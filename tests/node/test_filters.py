@@ -26,7 +26,13 @@ class Node:
 
     def __init__(self, **limits: Any) -> None:
         self.clock = Hands()
-        self.filters = Filters(Limits(**limits), self.clock, get_logs)
+        self.filters = Filters(Limits(**limits), self.clock, get_logs, self.settled)
+        self.sealing: list[dict[str, Any]] = []
+        """Heads that are not told yet."""
+
+    async def settled(self) -> None:
+        while self.sealing:
+            self.filters.publish("newHeads", self.sealing.pop(0))
 
     def call(self, method: str, *params: Any) -> Any:
         function = self.filters.methods()[method]
@@ -61,6 +67,19 @@ def test_each_filter_keeps_what_came_since_its_last_poll() -> None:
     for name, items in expected.items():
         assert node.call("eth_getFilterChanges", name) == items
         assert node.call("eth_getFilterChanges", name) == []
+
+
+def test_a_block_that_is_being_sealed_is_waited_for() -> None:
+    node = Node()
+    node.sealing.append({"hash": "0x1"})
+    name = node.call("eth_newBlockFilter")
+    assert node.call("eth_getFilterChanges", name) == [], "it was there before the filter"
+    node.sealing.append({"hash": "0x2"})
+    assert node.call("eth_getFilterChanges", name) == ["0x2"], "it was there before the poll"
+    node.sealing.append({"hash": "0x3"})
+    assert node.call("eth_newFilter", {})
+    assert node.call("eth_newPendingTransactionFilter")
+    assert node.sealing == []
 
 
 def test_all_logs_of_a_log_filter() -> None:

@@ -51,6 +51,27 @@ def test_each_client_gets_what_it_asked_for() -> None:
     assert hub.count() == 3
 
 
+def test_a_block_that_is_being_sealed_was_there_before_the_subscription() -> None:
+    async def settled() -> None:
+        hub.publish("newHeads", HEAD)
+
+    hub = Hub(Limits(), settled=settled)
+    client = Client(hub)
+    client.subscribe("newHeads")
+    assert client.results() == []
+
+
+def test_a_connection_that_closes_while_it_subscribes_leaves_nothing() -> None:
+    async def settled() -> None:
+        client.subscriber.close()
+
+    hub = Hub(Limits(), settled=settled)
+    client = Client(hub)
+    with pytest.raises(RpcError, match="the connection is closed"):
+        client.subscribe("newHeads")
+    assert hub.count() == 0
+
+
 def test_ids_differ_and_are_told() -> None:
     hub = Hub(Limits())
     client = Client(hub)
