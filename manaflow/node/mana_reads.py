@@ -8,7 +8,7 @@ from manaflow.evm.native_hashing import NATIVE
 from manaflow.light.build import prove_inclusion
 from manaflow.moves.marks import ZERO32, Location, Mark
 from manaflow.moves.view import hexed, transaction_json
-from manaflow.moves.wire import GenesisFile, encode_block, encode_genesis
+from manaflow.moves.wire import GenesisFile, encode_genesis
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.encoding import Address, BlockTag, Hash, StorageKey, data, quantity
 from manaflow.node.errors import RESOURCE_NOT_FOUND, RpcError, invalid_params
@@ -129,16 +129,14 @@ def _moves(chain: OwnedChain, txid: bytes) -> dict[str, Any] | None:
 
 
 def _block(chain: OwnedChain, key: BlockTag) -> str | None:
-    if key.block_hash is not None:
-        block = chain.validator.block(key.block_hash)
-    else:
-        number = {
-            None: key.number,
-            "earliest": chain.config.genesis_number,
-            "finalized": chain.finalized,
-        }.get(key.name, chain.head[0].number)
-        block = None if number is None else chain.validator.block(number)
-    return None if block is None else data(encode_block(block, NATIVE))
+    """As it was stored: unpacking and packing a large block would hold the chain's thread."""
+    named = {"earliest": chain.config.genesis_number, "finalized": chain.finalized}
+    number = named.get(key.name or "", chain.head[0].number) if key.number is None else key.number
+    with chain.validator.archive() as archive:
+        record = archive.canonical(number) if key.block_hash is None else None
+        block_hash = key.block_hash if record is None else record.hash
+        found = None if block_hash is None else archive.data(block_hash)
+    return None if found is None else data(found)
 
 
 def _inclusion(chain: OwnedChain, txid: bytes, move: int | None) -> str | None:
