@@ -1,5 +1,8 @@
 """How many transactions a second does `manaflow node --dev` take, execute, seal and give receipts for, beside anvil?
 
+Anvil as it comes keeps a state for each of its many small blocks and puts the older ones on disk; "pruned" is anvil
+--prune-history, which keeps none and loses less speed the longer a run is.
+
 Both servers run on this machine, one after the other, each new for every run and with the same genesis accounts, chain
 id and gas limit. One client drives both: transfers that many senders have signed before go in as JSON-RPC batches of
 eth_sendRawTransaction, one of each sender, then batches of eth_getTransactionReceipt until every receipt is there, and
@@ -48,7 +51,7 @@ TOKENS: Final = 1_000
 """Of each sender at first."""
 SENT: Final = 3
 """Tokens, or wei, of each transfer."""
-PATIENCE: Final = 20
+PATIENCE: Final = 60
 """Seconds that a server has for anything."""
 
 
@@ -170,8 +173,8 @@ def free_port() -> int:
 def command_of(server: str, port: int, senders: int) -> list[str]:
     """How a server is started."""
     shared = ["--port", str(port), "--accounts", str(senders + 1), "--gas-limit", str(GAS_LIMIT)]
-    if server == "anvil":
-        return [str(ANVIL), "--silent", *shared]
+    if server != "manaflow":
+        return [str(ANVIL), "--silent", *(["--prune-history"] if server == "pruned" else []), *shared]
     return [sys.executable, "-m", "manaflow.cli", "node", "--dev", *shared]
 
 
@@ -292,11 +295,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--senders", type=int, default=600)
-    parser.add_argument("--nonces", type=int, default=4, help="transactions of each sender")
+    parser.add_argument("--nonces", type=int, default=16, help="transactions of each sender")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--loads", nargs="*", default=["transfer", "erc20"])
-    parser.add_argument("--servers", nargs="*", default=["anvil", "manaflow"])
+    parser.add_argument("--servers", nargs="*", default=["anvil", "pruned", "manaflow"])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     rows = []
