@@ -126,6 +126,22 @@ def test_blocks_wait_for_each_other_and_for_the_pool(tmp_path: Path, monkeypatch
         assert index.tip == LatestTip(8, blocks[8].hash)
 
 
+def test_blocks_bring_back_what_waited_in_memory(tmp_path: Path) -> None:
+    blocks = random_chain(7).blocks
+    index = LatestIndex.open(tmp_path, waiting=4)
+    for block in blocks[:7]:
+        index.apply(block, receipts_of(block))
+    index._drop_view()
+    index._store.close()  # as a process ends that is killed
+    with LatestIndex.open(tmp_path, waiting=4) as index:
+        assert index.tip == LatestTip(4, blocks[4].hash)
+        for block in blocks[5:]:
+            index.apply(block, receipts_of(block))
+        index.undo(blocks[-1])
+        same(index, state_of(blocks[:-1]), set(state_of(blocks)))
+        assert index.receipts(6) == tuple(receipts_of(blocks[6]))
+
+
 def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = random_chain(3).blocks
     everywhere = set(state_of(blocks))
