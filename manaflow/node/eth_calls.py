@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from manaflow.errors import CallFailed, Rule, Verdict
+from manaflow.errors import CallFailed, Failure, Rule, StorageFailure, Verdict
 from manaflow.evm.executor import Environment
 from manaflow.evm.simulate import (
     MAX_TRANSACTION_GAS,
@@ -25,8 +26,12 @@ from manaflow.node.errors import SERVER_ERROR, RpcError, execution_reverted
 from manaflow.node.eth_forms import Form, access_list_form
 from manaflow.node.eth_requests import BlockOverride, CallObject, StateOverride, overrides_of
 from manaflow.node.eth_selection import state_of
+from manaflow.node.mending import BegunAnew
 from manaflow.node.parameters import Method
 from manaflow.rules.config import Fork, Profile
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CALL_GAS: Final = 50_000_000
 """What one call may use, as in geth."""
@@ -70,7 +75,7 @@ class CallMethods:
         header: BlockOverride | None = None,
     ) -> str:
         """eth_call: what the call returns."""
-        return data(await self._thread.call(call, request, block, accounts, header, self._gas_cap))
+        return data(await self._ask(call, request, block, accounts, header, self._gas_cap))
 
     async def estimate(
         self,
@@ -80,13 +85,24 @@ class CallMethods:
         header: BlockOverride | None = None,
     ) -> str:
         """eth_estimateGas: the least gas limit that is enough."""
-        return quantity(await self._thread.call(estimate, request, block, accounts, header, self._gas_cap))
+        return quantity(await self._ask(estimate, request, block, accounts, header, self._gas_cap))
 
     async def access_list(
         self, request: CallObject, block: BlockTag = PENDING, accounts: StateOverride | None = None
     ) -> Form:
         """eth_createAccessList: a list for the call, the gas under it, and the error of a call that fails."""
-        return await self._thread.call(access_list, request, block, accounts, self._gas_cap)
+        return await self._ask(access_list, request, block, accounts, self._gas_cap)
+
+    async def _ask(self, run: Callable[Concatenate[Chain, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """On the chain's thread. Raises RpcError -32000 for what this node cannot run: it lacks a code, say, that
+        another coordinator's transaction has made in the open block.
+        """
+        try:
+            return await self._thread.call(run, *arguments, **named)
+        except (StorageFailure, BegunAnew):
+            raise
+        except Failure as failure:
+            raise RpcError(SERVER_ERROR, str(failure)) from None
 
 
 class Scene:

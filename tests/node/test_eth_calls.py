@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from eth_abi.abi import decode, encode
 
+from manaflow.errors import Failure
+from manaflow.node import eth_calls
 from manaflow.node.development import ETHER
 from manaflow.node.eth_methods import EthLimits
 from tests.node.live import BASE_FEE, Live, RefusedCall
@@ -185,3 +187,18 @@ def test_bad_parameters(probe: Probe, params: list[Any]) -> None:
 def test_a_call_for_another_chain(probe: Probe) -> None:
     with pytest.raises(RefusedCall, match="chainId does not match node's \\(have=1, want=31337\\)"):
         probe.node.call("eth_call", {"to": NOBODY, "chainId": "0x1"})
+
+
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas", "eth_createAccessList"])
+def test_what_this_node_lacks_is_no_fault_of_its_own(
+    probe: Probe, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A code that another coordinator's transaction has made in the open block, say."""
+
+    def lacking(*_: Any) -> Any:
+        raise Failure("the code 0x12 is missing")
+
+    for name in ("simulate", "estimate_gas", "create_access_list"):
+        monkeypatch.setattr(eth_calls, name, lacking)
+    with pytest.raises(RefusedCall, match="-32000: the code 0x12 is missing"):
+        probe.node.call(method, {"to": NOBODY}, "pending")
