@@ -42,14 +42,18 @@ impl Senders {
 /// The sender of `envelope`, which `raw` decodes to, if anyone signed it; and its txid.
 pub fn sender_of(raw: &[u8], envelope: &Envelope) -> Option<(Address, B256)> {
     let txid = keccak256(raw);
-    let known = SENDERS.read().unwrap_or_else(PoisonError::into_inner).get(&txid);
-    if let Some(sender) = known {
+    if let Some(sender) = remembered(&txid) {
         return Some((sender, txid));
     }
     RECOVERED.fetch_add(1, Ordering::Relaxed);
     let sender = recover_address(&envelope.signing_hash(), envelope.y_parity, envelope.r, envelope.s)?;
     SENDERS.write().unwrap_or_else(PoisonError::into_inner).insert(txid, sender);
     Some((sender, txid))
+}
+
+/// The sender of the envelope with this txid, if it was asked about lately.
+pub fn remembered(txid: &B256) -> Option<Address> {
+    SENDERS.read().unwrap_or_else(PoisonError::into_inner).get(txid)
 }
 
 /// How many senders this process has recovered.

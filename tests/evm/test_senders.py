@@ -28,6 +28,18 @@ def recovered_by(*envelopes: bytes) -> int:
     return _native.senders_recovered() - before
 
 
+def test_what_is_refused_stands_between_what_is_remembered() -> None:
+    raws = [envelope(2, nonce=next(NONCES)) for _ in range(2)]
+    known = decode_envelopes(raws)
+    mixed = [raws[0], b"\2\xc0", raws[1], b""]
+    assert recovered_by(*mixed) == 0
+    found = decode_envelopes(mixed)
+    assert found.code.tolist() == [0, Rule.S1, 0, Rule.S1]
+    for name in ("sender", "txid", "nonce", "max_fee", "chain_id"):
+        assert getattr(found, name)[[0, 2]].tolist() == getattr(known, name).tolist()
+        assert not getattr(found, name)[[1, 3]].any()
+
+
 def senders(*envelopes: bytes) -> list[bytes]:
     return [row.tobytes() for row in decode_envelopes(envelopes).sender]
 
