@@ -15,6 +15,8 @@ from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, VERDICTS, Publ
 ITEMS_AT_ONCE: Final = 64
 """Published before others get their turn in the event loop, those among them who send what was published. A block may
 have a hundred thousand logs, and each is shown to every subscription and filter."""
+TURN_SECONDS: Final = 0.005
+"""After which it is others' turn in any case."""
 
 
 class EthEvents:
@@ -58,6 +60,7 @@ class EthEvents:
 
     def _publish_some(self) -> None:
         """Some of what waits, and the rest when others have had their turn."""
+        end = self._loop.time() + TURN_SECONDS
         for _ in range(ITEMS_AT_ONCE):
             kind, items = self._waiting[0]
             try:
@@ -66,4 +69,6 @@ class EthEvents:
                 self._waiting.popleft()
                 if not self._waiting:
                     return
+            if self._loop.time() >= end:
+                break
         self._loop.call_soon(self._publish_some)

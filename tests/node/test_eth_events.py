@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import pairwise
 from typing import Any
 
 from manaflow.node.chain import SealedBlock
-from manaflow.node.eth_events import EthEvents
+from manaflow.node.eth_events import ITEMS_AT_ONCE, TURN_SECONDS, EthEvents
 from tests.manaflow_chain import Producer
 
 
@@ -53,3 +55,33 @@ def test_each_kind_by_itself() -> None:
     envelope = Producer().sign(0, b"\x77" * 20)
     ((kind, pending),) = told(Listener("newPendingTransactions"), envelope)
     assert (kind, pending["to"], pending["blockHash"]) == ("newPendingTransactions", "0x" + "77" * 20, None)
+
+
+def turns(listener: Listener, count: int) -> list[int]:
+    """How much it has heard after each turn of the event loop, of so many items of one block."""
+
+    async def run() -> list[int]:
+        events = EthEvents(listener, asyncio.get_running_loop())
+        events._put("manaVerdicts", [{"txid": hex(i)} for i in range(count)])
+        heard = [0]
+        while heard[-1] < count:
+            await asyncio.sleep(0)
+            heard.append(len(listener.heard))
+        return heard
+
+    found = asyncio.run(run())
+    assert [item["txid"] for _, item in listener.heard] == [hex(i) for i in range(count)]
+    return found
+
+
+def test_others_get_their_turn_while_much_is_published() -> None:
+    heard = turns(Listener("manaVerdicts"), 1000)
+    assert max(after - before for before, after in pairwise(heard)) <= ITEMS_AT_ONCE
+
+    class Slow(Listener):
+        def publish(self, kind: str, item: Any) -> None:
+            time.sleep(2 * TURN_SECONDS)
+            super().publish(kind, item)
+
+    heard = turns(Slow("manaVerdicts"), 5)
+    assert max(after - before for before, after in pairwise(heard)) == 1
