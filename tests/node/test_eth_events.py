@@ -63,7 +63,7 @@ def turns(listener: Listener, count: int) -> list[int]:
     async def run() -> list[int]:
         events = EthEvents(listener, asyncio.get_running_loop())
         events._put("manaVerdicts", [{"txid": hex(i)} for i in range(count)])
-        heard = [0]
+        heard = [len(listener.heard)]
         while heard[-1] < count:
             await asyncio.sleep(0)
             heard.append(len(listener.heard))
