@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,8 @@ from tests.validator.admitting import VIRGIN, Latest, Sender, Stage, holding, re
 
 STRANGER = b"\x77" * 20
 HISTORY = SYSTEM_CONTRACTS[SystemKind.HISTORY]
+PATIENCE_SECONDS = 120.0
+"""For a process's next word: on a busy machine, with everything to compile, it comes late."""
 
 
 @pytest.fixture
@@ -117,18 +120,29 @@ def _admit_until_killed(path: Path, reports: Connection) -> None:
         reports.send(reply.sequence)
 
 
+def _heard(reports: Connection) -> int:
+    """The child's next word. Raises EOFError if it has ended."""
+    assert reports.poll(PATIENCE_SECONDS), "the child says nothing"
+    told: int = reports.recv()
+    return told
+
+
 def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path: Path) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_admit_until_killed, args=(tmp_path / "state", theirs)
     )
     process.start()
-    acknowledged = [ours.recv() for _ in range(5)][-1]
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    while ours.poll():
-        acknowledged = ours.recv()
+    theirs.close()  # or nobody hears of it when the child ends
+    try:
+        acknowledged = [_heard(ours) for _ in range(5)][-1]
+    finally:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    with contextlib.suppress(EOFError):
+        while True:
+            acknowledged = ours.recv()
     stage = _found(tmp_path / "state")
     assert stage.block.sequence >= acknowledged >= 15
     assert len(stage.seal().envelopes) >= acknowledged

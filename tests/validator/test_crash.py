@@ -25,6 +25,8 @@ from tests.validator import crash_child
 SMALL = Shape(chunk_cells=248, chunk_pages=1, live_chunks=2, bucket_bits=6, steps=8, pending=200)
 """Many pages and turns of the checkpoint in few blocks."""
 PHASES = ("commit", "checkpoint", "undo")
+PATIENCE_SECONDS = 120.0
+"""For a process's next word: on a busy machine, with everything to compile, it comes late."""
 
 
 @dataclass
@@ -89,13 +91,22 @@ def kill_at(context: Any, path: Path, files: list[bytes], seed: int) -> Death:
     process.start()
     sending.close()
     death = Death(-1, -1, wanted)
-    while times:
-        times -= _follow(receiving.recv(), death) == wanted
-    time.sleep(delay)
-    process.kill()
-    process.join()
+    try:
+        while times:
+            times -= _follow(_heard(receiving), death) == wanted
+        time.sleep(delay)
+    finally:
+        process.kill()
+        process.join()
     _drain(receiving, death)
     return death
+
+
+def _heard(receiving: Connection) -> tuple[str, int]:
+    """The process's next word. Raises EOFError if it has ended."""
+    assert receiving.poll(PATIENCE_SECONDS), "the process says nothing"
+    report: tuple[str, int] = receiving.recv()
+    return report
 
 
 def _follow(report: tuple[str, int], death: Death) -> str:
@@ -152,8 +163,10 @@ def outcome(context: Any, target: Any, *arguments: Any) -> tuple[str, int]:
     process.start()
     sending.close()
     try:
-        result: tuple[str, int] = receiving.recv()
+        result = _heard(receiving)
+        process.join(PATIENCE_SECONDS)
     finally:
+        process.kill()
         process.join()
     assert process.exitcode == 0
     return result
