@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from msgspec import Raw
 
 from manaflow.moves.envelopes import decode_envelope, recover_sender
+from manaflow.moves.hashing import keccak256
 from manaflow.node.chain import Chain, ChainThread, SealedBlock
 from manaflow.node.encoding import BlockTag, Hash, Quantity64, data, quantity
 from manaflow.node.errors import RpcError
@@ -147,8 +148,8 @@ def ask_block(chain: Chain, block: BlockTag | bytes, ask: Callable[[Reading], T]
 def pending_block(chain: Chain, full: bool) -> Form:
     """The open block's environment and its transactions so far; sums and roots are not there yet."""
     form = header_form(chain.view(pending=True).header, None, EMPTY_BLOOM)
-    forms = [pending_form(envelope) for envelope in admitted(chain)]
-    transactions = forms if full else [one["hash"] for one in forms]
+    envelopes = admitted(chain)
+    transactions = [pending_form(raw) if full else data(keccak256(raw)) for raw in envelopes]
     return {**form, "miner": None, "size": quantity(0), "transactions": transactions, "uncles": [], "withdrawals": []}
 
 

@@ -281,6 +281,14 @@ def test_the_open_block(tmp_path: Path) -> None:
         assert node.call("eth_getBlockByNumber", "pending")["transactions"] == []
 
 
+def test_hashes_of_the_open_block_take_no_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Live(tmp_path, instantly=False) as node:
+        sent = node.call("eth_sendTransaction", {"from": SENDERS[0], "to": NOBODY, "value": "0x1"})
+        assert node.call("eth_getBlockByNumber", "pending", True)["transactions"][0]["from"] == SENDERS[0]
+        monkeypatch.delattr("manaflow.node.eth_blocks.recover_sender")
+        assert node.call("eth_getBlockByNumber", "pending")["transactions"] == [sent]
+
+
 def test_a_declared_transaction(probe: Probe) -> None:
     node = probe.node
     raw = declared(node, 4)
