@@ -12,12 +12,19 @@ from manaflow.moves.wire import GenesisFile, encode_genesis
 from manaflow.node.chain_thread import NodeThread
 from manaflow.node.encoding import Address, BlockTag, Hash, StorageKey, data, quantity
 from manaflow.node.errors import RESOURCE_NOT_FOUND, RpcError, invalid_params
+from manaflow.node.limits import MethodClass, Rate
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 
 MARKS: Final = {chr(mark): mark for mark in (Mark.BALANCE, Mark.CODE, Mark.NONCE, Mark.STORAGE)}
 MAX_HISTORY: Final = 100_000
 """Blocks before a head that an inclusion proof is built from."""
+INCLUSION_CLASS: Final = MethodClass(
+    frozenset({"mana_getInclusion"}),
+    everyone=Rate(per_second=1, burst=40),
+    each_client=Rate(per_second=0.5, burst=20),
+)
+"""Each reads the hashes of all blocks on the chain's thread."""
 
 
 class ReadMethods:

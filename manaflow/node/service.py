@@ -18,6 +18,7 @@ from manaflow.node.eth_events import EthEvents
 from manaflow.node.eth_methods import eth_methods
 from manaflow.node.limits import Limits
 from manaflow.node.mana import MANA_SUBSCRIPTIONS, ManaEvents, mana_methods
+from manaflow.node.mana_reads import INCLUSION_CLASS
 from manaflow.node.mana_roles import COORDINATION_CLASS
 from manaflow.node.metrics import ChainMetrics, Metrics
 from manaflow.node.owned_chain import OwnedChain
@@ -67,7 +68,8 @@ class Fan:
 
 def node_limits() -> Limits:
     """What a node lets its clients take, unless told otherwise."""
-    return Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=(PROOF_CLASS, COORDINATION_CLASS))
+    classes = (PROOF_CLASS, COORDINATION_CLASS, INCLUSION_CLASS)
+    return Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=classes)
 
 
 @dataclass(frozen=True, slots=True)

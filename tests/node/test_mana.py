@@ -34,8 +34,10 @@ from manaflow.node.errors import (
 from manaflow.node.eth_methods import eth_methods
 from manaflow.node.limits import Limits, MethodRates, TokenBucket
 from manaflow.node.mana import mana_methods
+from manaflow.node.mana_reads import INCLUSION_CLASS
 from manaflow.node.opening import Plan, Producing, open_chain
 from manaflow.node.rpc import Caller, Dispatcher
+from manaflow.node.service import node_limits
 from manaflow.validator.validator import Validator
 from tests.declared import declared_envelope, masked
 from tests.node.processes import NodeError, hexed, rich, transfer, txid
@@ -115,6 +117,12 @@ def signed_balance(sender: int, intx: bytes, prev: int) -> NamedMove:
     return masked(
         NamedMove(int(mask), int(Mark.BALANCE), intx, rich()[sender].address, ZERO32, prev.to_bytes(32), ZERO32)
     )
+
+
+def test_inclusion_proofs_have_a_bucket_for_each_client() -> None:
+    rates, burst = MethodRates(node_limits().method_classes, lambda: 0.0), int(INCLUSION_CLASS.each_client.burst)
+    assert [rates.allow("mana_getInclusion", "one") for _ in range(burst + 1)] == [True] * burst + [False]
+    assert rates.allow("mana_getInclusion", "another")
 
 
 def test_a_transaction_from_submission_to_proof(node: Node) -> None:
