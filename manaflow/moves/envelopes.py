@@ -53,6 +53,11 @@ def recover_sender(transaction: EthereumTransaction) -> bytes:
     return sender
 
 
+def created_address(sender: bytes, nonce: int) -> bytes:
+    """Where a creating transaction puts its contract (Yellow Paper 7), 20 bytes."""
+    return keccak256(bytes(rlp.encode([sender, nonce])))[12:]
+
+
 def recover_authority(authorization: Authorization) -> bytes | None:
     """The address that signed an EIP-7702 tuple, 20 bytes, or None if the tuple's signature does not verify."""
     if authorization.y_parity > 1 or not is_low_signature(authorization.r, authorization.s):

@@ -10,6 +10,7 @@ from eth_account import Account
 from eth_account.messages import SignableMessage, encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
 
+from manaflow.moves.bounded import parse_json
 from manaflow.node.chain import Chain, ChainThread
 from manaflow.node.encoding import Address, BlockTag, Data, data
 from manaflow.node.errors import SERVER_ERROR, RpcError, invalid_params
@@ -20,9 +21,10 @@ from manaflow.node.eth_forms import Form, access_list_form, authorization_form
 from manaflow.node.eth_requests import CallObject
 from manaflow.node.eth_sending import send
 from manaflow.node.parameters import Method
-from manaflow.wallet import strict_json
 
 PENDING: Final = BlockTag(name="pending")
+MAX_DEPTH: Final = 64
+"""Of typed data that comes as JSON in a string: what a request may nest does not bound what its strings hold."""
 BASE_FEE_ROOM: Final = 2
 """The fee cap is the next base fee times this, and the tip."""
 
@@ -158,7 +160,7 @@ def _lists(request: CallObject) -> dict[str, Any]:
 def _typed_message(typed: Any) -> SignableMessage:
     """EIP-712. Raises RpcError -32602."""
     try:
-        full = strict_json.parse(typed.encode()) if isinstance(typed, str) else typed
+        full = parse_json(typed.encode(), MAX_DEPTH) if isinstance(typed, str) else typed
         return encode_typed_data(full_message=full)
     except RecursionError:
         raise invalid_params("invalid argument 1: the types refer to each other without end") from None

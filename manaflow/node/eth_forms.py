@@ -31,11 +31,6 @@ LogFields = tuple[bytes, list[bytes], bytes]
 """A log's address, topics and data."""
 
 
-def created_address(sender: bytes, nonce: int) -> bytes:
-    """Where a creating transaction puts its contract (Yellow Paper 7), 20 bytes."""
-    return keccak256(bytes(rlp.encode([sender, nonce])))[12:]
-
-
 def header_form(header: Header, block_hash: bytes | None, bloom: bytes) -> Form:
     """A header as eth_getBlockByNumber has it, without what needs the body. block_hash: None for the open block."""
     return {

@@ -9,10 +9,11 @@ from typing import Final
 from manaflow.coordinator.receipts import item_bloom
 from manaflow.evm.envelopes import decode_envelopes, effective_prices
 from manaflow.moves.columns import U8
+from manaflow.moves.envelopes import created_address
 from manaflow.moves.rlp_reader import RlpError
 from manaflow.node.chain import SealedBlock
 from manaflow.node.encoding import data, quantity
-from manaflow.node.eth_forms import Form, LogFields, created_address, log_form, place_form
+from manaflow.node.eth_forms import Form, LogFields, log_form, place_form
 
 NO_BLOOM: Final = data(bytes(256))
 ENVELOPE: Final = 1 << 10

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import rlp
-
 from manaflow.errors import Failure
-from manaflow.moves.envelopes import decode_envelope, recover_sender
+from manaflow.moves.envelopes import created_address, decode_envelope, recover_sender
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.marks import ZERO32, Location, Mark, Mask
 from manaflow.rules.config import ChainConfig
@@ -236,7 +234,7 @@ def created_by(envelope: bytes) -> bytes | None:
     transaction = decode_envelope(envelope)
     if transaction.to:
         return None
-    return keccak256(rlp.encode([recover_sender(transaction), transaction.nonce]))[12:]
+    return created_address(recover_sender(transaction), transaction.nonce)
 
 
 def check_fee(declared: Declaration, wish: Wish) -> None:

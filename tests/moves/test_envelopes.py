@@ -8,7 +8,13 @@ import pytest
 import rlp
 
 from manaflow.errors import Rule, Verdict
-from manaflow.moves.envelopes import MAX_ENVELOPE_BYTES, decode_envelope, recover_authority, recover_sender
+from manaflow.moves.envelopes import (
+    MAX_ENVELOPE_BYTES,
+    created_address,
+    decode_envelope,
+    recover_authority,
+    recover_sender,
+)
 from manaflow.moves.hashing import keccak256
 from manaflow.moves.signatures import CURVE_ORDER
 from manaflow.moves.transactions import Authorization, EthereumTransaction
@@ -260,6 +266,16 @@ def test_invalid_signature_without_a_sender() -> None:
     with pytest.raises(Verdict) as caught:
         recover_sender(without_point(decode_envelope(envelope(2))))
     assert caught.value.rule == Rule.S1
+
+
+@pytest.mark.parametrize(
+    ("nonce", "created"),
+    [(0, "5fbdb2315678afecb367f032d93f642f64180aa3"), (2, "9fe46736679d2d9a65f0992f2272de9f3c7fa6e0")],
+)
+def test_where_a_contract_is_put(nonce: int, created: str) -> None:
+    """As hardhat and anvil deploy by their first account."""
+    sender = bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266")
+    assert created_address(sender, nonce).hex() == created
 
 
 def test_authority() -> None:
