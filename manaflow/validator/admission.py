@@ -166,7 +166,8 @@ class OpenBlock:
             return None
         logs = [encoded for part in parts for encoded in part.logs or ()]
         batches, txids = [part.batch for part in parts], [part.txid for part in parts]
-        return JudgedLeaves.of(self.header, len(opening.txid), batches, txids, logs)
+        blob_gas = [part.blob_gas for part in parts]
+        return JudgedLeaves.of(self.header, len(opening.txid), batches, txids, blob_gas, logs)
 
     def _check_usable(self) -> None:
         if self._is_cut_short:

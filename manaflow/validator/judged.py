@@ -30,8 +30,9 @@ SET_BY_SEALING: Final = (
 class JudgedLeaves:
     """Signed transactions that fulfil S, M and X under the environment of an opened header, in a block's order.
 
-    txid, logs_hash: uint8[t, 32]; consumes, references: uint32[t]; status: uint8[t]; gas_used: uint64[t]; moves: all of
-    theirs, with the numbers of their cells; logs: RLP of each one's logs.
+    txid, logs_hash: uint8[t, 32]; consumes, references: uint32[t]; status: uint8[t]; gas_used: uint64[t]; gas and
+    blob_gas: uint64[t], what the block has used before each; moves: all of theirs, with the numbers of their cells;
+    logs: RLP of each one's logs.
     """
 
     opened: Header
@@ -43,6 +44,8 @@ class JudgedLeaves:
     status: U8
     gas_used: U64
     logs_hash: U8
+    gas: U64
+    blob_gas: U64
     moves: Moves
     envelopes: tuple[bytes, ...]
     logs: tuple[bytes, ...]
@@ -51,9 +54,14 @@ class JudgedLeaves:
 
     @staticmethod
     def of(
-        opened: Header, first: int, batches: Sequence[Batch], txids: Sequence[U8], logs: Sequence[bytes]
+        opened: Header,
+        first: int,
+        batches: Sequence[Batch],
+        txids: Sequence[U8],
+        blob_gas: Sequence[U64],
+        logs: Sequence[bytes],
     ) -> JudgedLeaves:
-        """What was admitted, batch by batch, in order."""
+        """What was admitted, batch by batch, in order. blob_gas: what each transaction uses, batch by batch."""
         columns = {
             name: _joined([getattr(batch, name) for batch in batches])
             for name in ("consumes", "references", "status", "gas_used", "logs_hash")
@@ -62,6 +70,7 @@ class JudgedLeaves:
             field.name: _joined([getattr(batch.moves, field.name) for batch in batches]) for field in fields(Moves)
         }
         envelopes = tuple(raw for batch in batches for raw in batch.envelopes)
+        columns |= {"gas": _before(columns["gas_used"]), "blob_gas": _before(_joined(blob_gas))}
         return JudgedLeaves(
             opened, first, _joined(txids), moves=Moves(**moves), envelopes=envelopes, logs=tuple(logs), **columns
         )
@@ -87,7 +96,7 @@ class JudgedLeaves:
         count = self._side_by_side(block)
         at = slice(self.first, self.first + count)
         leaves, same = block.leaves, np.ones(count, np.bool_)
-        for name in ("txid", "status", "gas_used", "logs_hash"):
+        for name in ("txid", "status", "gas_used", "logs_hash", "gas", "blob_gas"):  # X0: what is left of gas
             same &= _rows_equal(getattr(leaves, name)[at], getattr(self, name)[:count])
         if self.moves_root is not None:
             same &= _rows_equal(leaves.moves_root[at], self.moves_root[:count])
@@ -137,6 +146,12 @@ class Imported:
         places = range(len(block.leaves))[signed]
         known = tuple(logs[t] for t in places) if all(t in logs for t in places) else None
         return Imported((block_hash, block.header.number), block, known)
+
+
+def _before(used: U64) -> U64:
+    """The sum before each of what transactions use."""
+    before: U64 = np.cumsum(used, dtype=np.uint64) - used
+    return before
 
 
 def _joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -17,8 +17,10 @@ from manaflow.coordinator.replay import DEVELOPMENT_KEY
 from manaflow.coordinator.seal import Body, seal, sign
 from manaflow.errors import Rule, Verdict
 from manaflow.evm.native_hashing import NATIVE
+from manaflow.moves.batch import Batch
 from manaflow.moves.block import Block
 from manaflow.moves.columns import U32, Moves
+from manaflow.moves.hashing import keccak256
 from manaflow.moves.header import Header
 from manaflow.validator import checks, execution
 from manaflow.validator.judged import SET_BY_SEALING, JudgedLeaves
@@ -145,7 +147,7 @@ def test_a_moves_root_that_sealing_has_not_made_is_refused(stage: Stage) -> None
         assert (caught.value.rule, caught.value.transaction) == (Rule.B3, t)
 
 
-COLUMNS = ("txid", "status", "gas_used", "logs_hash")
+COLUMNS = ("txid", "status", "gas_used", "logs_hash", "gas", "blob_gas")
 
 
 @pytest.mark.parametrize("name", COLUMNS)
@@ -221,6 +223,40 @@ def test_a_leaf_that_differs_is_executed_and_refused(stage: Stage, tmp_path: Pat
             other.import_block(wrong, own=True, judged=judged)
         assert (caught.value.rule, caught.value.transaction) == (Rule.X3, 2)
         other.import_block(resealed(stage, block, lambda body: body), own=True, judged=judged)
+
+
+def test_a_leaf_behind_one_that_takes_more_gas_is_executed(stage: Stage, tmp_path: Path) -> None:
+    """What a block has left of gas is X0's to judge, too."""
+    tight = stage.transfer(1, STRANGER, gas=2**24)
+    burns = [stage.call(0, b"", b"\xfe", gas=gas, nonce=0) for gas in (2_000_000, 14_000_000)]
+    of_other = stage.sender().fill([burns[1], tight])
+    sender = stage.sender()
+    assert refused(sender.send(sender.fill([burns[0], tight]))) == {}
+    judged, opened = stage.block.judged(), stage.block.header
+    assert judged is not None
+    block = stage.seal()
+    wrong = resealed(stage, block, lambda body: _with_first(body, of_other, burns[1]), opened)
+    assert judged.in_block(wrong).tolist() == [False] * 4
+    with Validator.create(tmp_path / "other", stage.signers.genesis, mode="execute") as other:
+        with pytest.raises(Verdict) as caught:
+            other.import_block(wrong, own=True, judged=judged)
+        assert (caught.value.rule, caught.value.transaction) == (Rule.X0, 2)
+
+
+def _with_first(body: Body, batch: Batch, envelope: bytes) -> Body:
+    """A block's body with another first transaction, the first one of a batch, and the fees that follow."""
+    start = int(body.consumes[0] + body.references[0])
+    rows = slice(start, start + int(batch.offsets()[1]))
+    columns = {field.name: getattr(body.moves, field.name).copy() for field in fields(Moves)}
+    for name, column in columns.items():
+        column[rows] = getattr(batch.moves, name)[: rows.stop - start]
+    txid, gas_used = body.txid.copy(), body.gas_used.copy()
+    txid[1], gas_used[1] = np.frombuffer(keccak256(envelope), np.uint8), batch.gas_used[0]
+    fees = [0, body.fees[1] * int(batch.gas_used[0]) // int(body.gas_used[1]), *body.fees[2:]]
+    columns["next"][-1] = np.frombuffer(sum(fees).to_bytes(32, "big"), np.uint8)
+    return replace(
+        body, txid=txid, gas_used=gas_used, moves=Moves(**columns), envelopes=(envelope, *body.envelopes[1:]), fees=fees
+    )
 
 
 def test_receipts_of_what_was_admitted_are_those_of_executing_it(
