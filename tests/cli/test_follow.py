@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -33,7 +34,12 @@ def following(*arguments: object, to: int | IO[str] = subprocess.PIPE) -> Iterat
     """The command as a process; killed at the end. to: what it says; who reads no pipe stops it when that is full."""
     command = [sys.executable, "-m", "manaflow.cli", "follow", *map(str, arguments), "--json"]
     errors = to if to == subprocess.PIPE else subprocess.STDOUT
-    with subprocess.Popen(command, cwd=ROOT, stdout=to, stderr=errors, text=True) as child:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits that, as what a shell runs in the background
+    try:
+        child = subprocess.Popen(command, cwd=ROOT, stdout=to, stderr=errors, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with child:
         try:
             yield child
         finally:
