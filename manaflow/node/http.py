@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 
-from manaflow.node.limits import Budget, Limits
+from manaflow.node.limits import SMALL, Budget, Limits, charge
 from manaflow.node.metrics import Metrics
 from manaflow.node.origins import OriginPolicy
 from manaflow.node.rpc import Caller, Dispatcher
@@ -17,8 +17,6 @@ from manaflow.node.websocket import Message, Receive, Send, Session, Sockets
 
 JSON_TYPES = frozenset({"application/json", "application/json-rpc", "application/jsonrequest"})
 """What a request may call itself, as in geth. A web page cannot send these without asking first (CORS)."""
-SMALL = 64 * 1024
-"""Bytes of a body or an answer that each connection may always have, however much the others take."""
 
 
 class Refused(Exception):
@@ -179,11 +177,6 @@ class App:
         await send({"type": "http.response.body", "body": body, "more_body": is_large})
         if is_large:  # uvicorn waits here until the client has read most of it
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def charge(size: int) -> int:
-    """What `size` bytes take of the common budget."""
-    return max(0, size - SMALL)
 
 
 def client_of(scope: Any) -> str:

@@ -13,6 +13,9 @@ Clock = Callable[[], float]
 """Seconds that never go back, e.g. time.monotonic."""
 
 MEGABYTE = 1 << 20
+SMALL = 64 * 1024
+"""Bytes that each connection may always have, however much the others take: of an HTTP body, of its answer, and of what
+a WebSocket has sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class Limits:
     call_timeout: float = 30.0
     """All calls of one request together."""
     max_buffered_bytes: int = 256 * MEGABYTE
-    """Bodies being read and answers being written, of all HTTP connections together; as much again for WebSockets, and
-    for what polled filters keep."""
+    """Bodies being read and answers being written, of all HTTP connections together; as much again for WebSockets (what
+    they have sent until it is answered, and what waits for their readers), and for what polled filters keep."""
 
     max_connections: int = 512
     """Open sockets, HTTP and WebSocket together; the next one is answered 503 and closed."""
@@ -203,3 +206,33 @@ class Budget:
     def give(self, count: int) -> None:
         """Give `count` bytes back."""
         self.used -= count
+
+
+def charge(size: int) -> int:
+    """What `size` bytes of one connection take of a budget."""
+    return max(0, size - SMALL)
+
+
+class Share:
+    """What one connection has taken of a budget for the bytes that it holds."""
+
+    __slots__ = ("_budget", "_is_closed", "taken")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._is_closed = budget, False
+        self.taken = 0
+
+    def hold(self, size: int) -> bool:
+        """It holds `size` bytes in all from now on; False, and nothing has changed, if there is no room for them."""
+        more = 0 if self._is_closed else charge(size) - self.taken
+        if more > 0 and not self._budget.take(more):
+            return False
+        if more < 0:
+            self._budget.give(-more)
+        self.taken += more
+        return True
+
+    def close(self) -> None:
+        """Give all back, and take nothing any more."""
+        self.hold(0)
+        self._is_closed = True

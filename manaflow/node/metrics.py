@@ -98,7 +98,7 @@ class Metrics:
         return name
 
     def drop(self, why: str) -> None:
-        """A client was cut off: `why` is one of a few words of node/protocols.py."""
+        """A client was cut off: `why` is one of a few words of http_protocol.py and socket_protocol.py."""
         self.dropped.labels(why).inc()
 
     def exposition(self) -> bytes:

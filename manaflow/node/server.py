@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 import uvicorn
 
 from manaflow.errors import Failure
+from manaflow.node.gate import Gate, ServerConfig
 from manaflow.node.http import App
+from manaflow.node.http_protocol import HttpProtocol
 from manaflow.node.limits import Clock, Limits, MethodRates
 from manaflow.node.metrics import Metrics
 from manaflow.node.origins import OriginPolicy, is_loopback
 from manaflow.node.parameters import Method
-from manaflow.node.protocols import Gate, ServerConfig
 from manaflow.node.rpc import Dispatcher
+from manaflow.node.socket_protocol import SocketProtocol
 from manaflow.node.subscriptions import Hub
 from manaflow.node.websocket import Sockets
 
@@ -59,9 +61,10 @@ class RpcServer:
         sockets = Sockets(dispatcher, subscriptions, self.limits, self.metrics)
         checks_host = is_loopback(host) or bool(self.limits.allowed_hosts)
         hosts, origins = frozenset(self.limits.allowed_hosts), frozenset(self.limits.cors_origins)
-        self._gate = Gate(self.limits, self.metrics, clock)
+        self._gate = Gate(self.limits, self.metrics, clock, sockets.budget)
         app = App(dispatcher, sockets, OriginPolicy(checks_host, hosts, origins), ready)
-        self._server = _Server(ServerConfig(app, self._gate), self.started)
+        config = ServerConfig(app, self._gate, HttpProtocol, SocketProtocol)
+        self._server = _Server(config, self.started)
 
     async def serve(self, *, handle_signals: bool = False) -> None:
         """Listen until `shutdown`, or with `handle_signals` until Ctrl-C or SIGTERM (a second one does not wait).

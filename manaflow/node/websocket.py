@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 from manaflow.node.limits import Budget, Limits, TokenBucket
@@ -27,12 +28,20 @@ class Connection(Protocol):
     bucket: TokenBucket
     on_shutdown: Callable[[], None] | None
 
+    @property
+    def held_bytes(self) -> int:
+        """What it has of the sockets' common memory for what it has sent."""
+
+    def answered(self, size: int) -> None:
+        """A message of so many bytes is done with."""
+
     def cut(self, why: str) -> None:
         """End it at once."""
 
 
 class Sockets:
-    """What the sessions of a server share: the dispatcher, and the memory for what waits to be read."""
+    """What the sessions of a server share: the dispatcher, and the memory for what they are sent and what waits to be
+    read."""
 
     def __init__(self, dispatcher: Dispatcher, hub: Hub, limits: Limits, metrics: Metrics) -> None:
         self.dispatcher, self.hub, self.limits, self.metrics = dispatcher, hub, limits, metrics
@@ -40,17 +49,18 @@ class Sockets:
         self.sessions: set[Session] = set()
 
     def make_room(self, size: int) -> bool:
-        """Take `size` bytes of the common memory, cutting off whoever leaves the most unread until they fit."""
+        """Take `size` bytes of the common memory, cutting off whoever holds the most until they fit."""
         while not self.budget.take(size):
-            slowest = max(self.sessions, key=lambda session: session.queued_bytes)
-            if not slowest.queued_bytes:
+            greediest = max(self.sessions, key=lambda session: session.held_bytes)
+            if not greediest.held_bytes:
                 return False
-            slowest.drop()
+            greediest.drop()
         return True
 
 
 class Session:
-    """One client. Its memory is bounded by the queue, `max_in_flight` requests and one message being read."""
+    """One client. Its memory is bounded by the queue, `max_in_flight` requests and one message being read; that of all
+    clients by the common budget."""
 
     def __init__(self, sockets: Sockets, connection: Connection, client: str, send: Send) -> None:
         self._sockets, self._limits = sockets, sockets.limits
@@ -78,6 +88,11 @@ class Session:
                 await self._finish(writer)
         finally:
             await self._clean_up(reader, writer)
+
+    @property
+    def held_bytes(self) -> int:
+        """What it has of the common memory: what it has sent, and what it leaves unread."""
+        return self.queued_bytes + self._connection.held_bytes
 
     def enqueue(self, message: bytes) -> None:
         """Queue a message to the client. A client that leaves too much unread is cut off; never waits, never raises."""
@@ -121,7 +136,7 @@ class Session:
             body = text.encode() if text is not None else message["bytes"]
             task = asyncio.create_task(self._answer(body))
             self._tasks.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(partial(self._done, len(body)))
 
     async def _next(self, receive: Receive) -> Message | None:
         """The next message; None when the client has been idle for too long."""
@@ -134,9 +149,10 @@ class Session:
                     self._close_code = NORMAL
                     return None
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._slots.release()
+        self._connection.answered(size)
 
     async def _answer(self, body: bytes) -> None:
         made: list[Subscription] = []

@@ -269,6 +269,62 @@ def test_small_requests_pass_when_the_common_memory_is_taken() -> None:
         assert served.post(b"{".ljust(1 << 19)).status_code == 200  # it has been given back
 
 
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
+TOO_BIG = b"\x03\xf1"  # 1009
+
+
+def held(served: Served) -> int:
+    return served.server._gate.sockets_budget.used
+
+
+@pytest.mark.parametrize("is_one_frame", [True, False])
+def test_messages_being_read_are_in_the_common_memory(is_one_frame: bool) -> None:
+    with Served(Limits(max_buffered_bytes=1 << 20)) as served:
+        large, at = CALL.ljust(1 << 20), -1000
+        holding, late = upgraded(served), upgraded(served)
+        fragments = fragment(large[:at], opcode=1), fragment(large[at:], is_last=True)
+        sent = (frame(large)[:at], frame(large)[at:]) if is_one_frame else fragments
+        holding.sendall(sent[0])
+        until(lambda: held(served) > 900_000)
+        late.sendall(fragment(b" " * 600_000, opcode=1))
+        assert TOO_BIG in read_all(late)
+        assert dropped(served, "memory") == 1
+        with connect(served.ws_url) as other:
+            other.send(CALL.decode())
+            assert json.loads(other.recv(timeout=10))["result"] == "0x1"  # small ones pass
+        holding.sendall(sent[1])
+        assert b'"result":"0x1"' in holding.recv(4096)
+        until(lambda: held(served) == 0)
+        holding.close()
+
+
+def test_messages_being_answered_are_in_the_common_memory() -> None:
+    with Served(Limits(max_buffered_bytes=1 << 20)) as served:
+        asking, late = upgraded(served), upgraded(served)
+        asking.sendall(frame(b'{"jsonrpc":"2.0","id":1,"method":"t_sleep","params":[1]}'.ljust(1 << 20)))
+        until(lambda: held(served) > 900_000)
+        late.sendall(fragment(b" " * 600_000, opcode=1))
+        assert TOO_BIG in read_all(late)
+        assert b'"result"' in asking.recv(4096)
+        until(lambda: held(served) == 0)
+        asking.sendall(frame(b'{"jsonrpc":"2.0","id":1,"method":"t_sleep","params":[30]}'.ljust(1 << 20)))
+        until(lambda: held(served) > 900_000)
+        asking.close()
+        until(lambda: held(served) == 0)
+
+
+def test_who_holds_the_memory_by_sending_makes_room_for_answers() -> None:
+    with Served(Limits(max_buffered_bytes=1 << 20)) as served:
+        holding = upgraded(served)
+        holding.sendall(frame(b" " * (1 << 20))[:-1])
+        until(lambda: held(served) > 900_000)
+        with connect(served.ws_url) as other:
+            other.send('{"jsonrpc":"2.0","id":1,"method":"t_large","params":[500000]}')
+            assert len(json.loads(other.recv(timeout=10))["result"]) == 500_000
+        assert read_all(holding) == b""
+        until(lambda: held(served) == 0)
+
+
 def test_a_websocket_client_that_vanishes_leaves_nothing() -> None:
     with Served() as served:
         for _ in range(20):
@@ -289,14 +345,14 @@ def test_a_goodbye_behind_broken_text_is_cut_off() -> None:
         until(lambda: dropped(served, "malformed") == 1 and open_sockets(served) == 0)
 
 
-def test_room_is_made_by_whoever_leaves_the_most_unread() -> None:
+def test_room_is_made_by_whoever_holds_the_most() -> None:
     class Reader:
-        def __init__(self, queued: int) -> None:
-            self.queued_bytes = queued
+        def __init__(self, held: int) -> None:
+            self.held_bytes = held
 
         def drop(self) -> None:
-            sockets.budget.give(self.queued_bytes)
-            self.queued_bytes = 0
+            sockets.budget.give(self.held_bytes)
+            self.held_bytes = 0
 
     limits = Limits(max_buffered_bytes=100)
     sockets = Sockets(None, Hub(limits), limits, Metrics())  # type: ignore[arg-type]
@@ -304,5 +360,5 @@ def test_room_is_made_by_whoever_leaves_the_most_unread() -> None:
     sockets.sessions.update(readers)  # type: ignore[arg-type]
     assert sockets.budget.take(100)
     assert sockets.make_room(5)
-    assert [reader.queued_bytes for reader in readers] == [10, 0, 30]
+    assert [reader.held_bytes for reader in readers] == [10, 0, 30]
     assert not sockets.make_room(1000)  # more than there ever is

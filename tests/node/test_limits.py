@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manaflow.node.limits import Budget, MethodClass, MethodRates, Rate, TokenBucket
+from manaflow.node.limits import SMALL, Budget, MethodClass, MethodRates, Rate, Share, TokenBucket
 
 
 class Hands:
@@ -102,6 +102,21 @@ def test_a_budget() -> None:
     budget.give(4)
     assert budget.take(4)
     assert not budget.take(1)
+
+
+def test_a_share_holds_all_but_what_is_free() -> None:
+    budget = Budget(10)
+    mine, other = Share(budget), Share(budget)
+    assert mine.hold(SMALL)
+    assert budget.used == 0
+    assert mine.hold(SMALL + 7)
+    assert not other.hold(SMALL + 4)
+    assert (mine.taken, other.taken, budget.used) == (7, 0, 7)
+    assert mine.hold(SMALL + 2)
+    assert other.hold(SMALL + 8)
+    mine.close()
+    assert mine.hold(SMALL + 100)  # what is over takes nothing
+    assert (mine.taken, budget.used) == (0, 8)
 
 
 def test_many_calls_of_a_method_are_allowed_until_one_is_not() -> None:
