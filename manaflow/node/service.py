@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from manaflow.errors import Failure
@@ -24,6 +25,7 @@ from manaflow.node.metrics import ChainMetrics, Metrics
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.parameters import Method
 from manaflow.node.proofs import PROOF_CLASS, ProofDesk
+from manaflow.node.rehearsal import rehearse
 from manaflow.node.server import RpcServer
 from manaflow.node.subscriptions import Hub, Publishers
 
@@ -72,6 +74,13 @@ def node_limits() -> Limits:
     return Limits(max_body_bytes=BODY, max_response_bytes=ANSWER, method_classes=classes)
 
 
+def _ready(make_chain: MakeChain, events: Events) -> OwnedChain:
+    """The chain, open, when everything is compiled that its first transaction takes."""
+    chain = make_chain(events)
+    rehearse()
+    return chain
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Where a node listens, and within which bounds."""
@@ -99,7 +108,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._failure: BaseException | None = None
         fan, limits = Fan(), options.limits
-        self.thread = NodeThread(lambda: make_chain(fan), self._failed)
+        self.thread = NodeThread(partial(_ready, make_chain, fan), self._failed)
         self.metrics = Metrics()
         hub = Hub(limits, MANA_SUBSCRIPTIONS, self.thread.settled)
         producing = OwnProducing(self.thread) if options.may_seal else None
