@@ -68,6 +68,8 @@ class Limits:
     """Open sockets, HTTP and WebSocket together; the next one is answered 503 and closed."""
     rate: Rate = field(default_factory=lambda: Rate(per_second=20_000, burst=40_000))
     """Calls on one connection; each call of a batch counts."""
+    frame_rate: Rate = field(default_factory=lambda: Rate(per_second=10_000, burst=10_000))
+    """Frames of one WebSocket, however little is in them; more are answered by nobody and cost time all the same."""
     method_classes: tuple[MethodClass, ...] = ()
     """Methods with buckets of their own."""
     max_in_flight: int = 16

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with the bounds that it lacks: memory, fragments, read and write deadlines."""
+"""uvicorn's WebSocket protocol with the bounds that it lacks: memory, frames, read and write deadlines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame
 
 from manaflow.node.gate import Deadline, Gated
-from manaflow.node.limits import Share
+from manaflow.node.limits import Share, TokenBucket
 
 MAX_FRAGMENTS = 4096
 """Frames of one WebSocket message: each takes forty bytes of memory, however little is in it."""
+PIECE = 4096
+"""Bytes that are parsed before their frames are counted: a quarter of a megabyte, which may come at once, has forty
+thousand."""
 MAX_UNREAD_PONGS = 1 << 20
 """Bytes that wait for a client which sends pings and reads nothing."""
 
@@ -26,6 +29,7 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
         self._is_cut = False
         self._message = Deadline(self.loop, self.cut)
         """For the rest of a message that has begun."""
+        self._frames = TokenBucket(self.limits.frame_rate, self.gate.clock)
         self._share = Share(self.gate.sockets_budget)
         self._unfinished = 0
         """Bytes in whole frames of a message that has begun."""
@@ -54,7 +58,9 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse; a peer that closes has until the deadline to take what waits for it."""
         try:
-            super().data_received(data)
+            for at in range(0, len(data), PIECE):
+                if not self.transport.is_closing():
+                    super().data_received(data[at : at + PIECE])
         except InvalidState:  # uvicorn, on text that is no UTF-8 with a goodbye behind it
             self.cut("malformed")
             return
@@ -62,6 +68,13 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
             self._refuse()
         if self.transport.is_closing():
             self._linger()
+
+    def handle_events(self) -> None:
+        """Frames that are whole."""
+        if self._frames.take(len(self.conn.events)):
+            super().handle_events()
+        else:
+            self.cut("frames")
 
     def _held(self) -> int:
         """Bytes that the client has sent and that are not done with."""

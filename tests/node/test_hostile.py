@@ -6,12 +6,15 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
+from websockets.server import ServerProtocol
 from websockets.sync.client import connect
 
-from manaflow.node.limits import Limits
+from manaflow.node.limits import Limits, Rate
 from manaflow.node.metrics import Metrics
+from manaflow.node.socket_protocol import PIECE
 from manaflow.node.subscriptions import Hub
 from manaflow.node.websocket import Sockets
 from tests.node.served import UPGRADE, Served, frame, read_all, request, upgraded
@@ -185,10 +188,36 @@ def test_an_answer_that_nobody_reads_is_given_up(headers: tuple[str, ...]) -> No
 
 
 def test_pings_without_reading_are_cut_off() -> None:
-    with Served() as served:
+    with Served(Limits(frame_rate=Rate(10**6, 10**6))) as served:
         raw = upgraded(served, receive_buffer=4096)
         assert sends_until_cut(raw, frame(b"p" * 125, opcode=9) * 500, times=1000)
         assert dropped(served, "slow_reader") == 1
+
+
+def test_frames_are_counted() -> None:
+    with Served(Limits(frame_rate=Rate(0.001, 6))) as served:
+        raw = upgraded(served)  # which is one
+        for _ in range(5):
+            raw.sendall(frame(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'))
+            assert b'"result":"0x1"' in raw.recv(4096)
+        raw.sendall(frame(b"", opcode=10))
+        assert read_all(raw) == b""
+        assert dropped(served, "frames") == 1
+
+
+def test_tiny_frames_are_cut_off_before_all_are_parsed() -> None:
+    parse, sizes = ServerProtocol.receive_data, list[int]()
+
+    def counting(self: ServerProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        parse(self, data)
+
+    with Served() as served, mock.patch.object(ServerProtocol, "receive_data", counting):
+        raw = upgraded(served)
+        assert sends_until_cut(raw, frame(b"", opcode=10) * 10_000, times=100)
+        assert dropped(served, "frames") == 1
+        assert max(sizes) <= PIECE
+        assert served.is_alive()
 
 
 def fragment(payload: bytes, *, opcode: int = 0, is_last: bool = False) -> bytes:
