@@ -12,6 +12,7 @@ from manaflow.node.errors import SERVER_ERROR, RpcError, limit_exceeded
 from manaflow.node.limits import Clock, Limits
 from manaflow.node.log_filter import LogQuery, log_filter
 from manaflow.node.parameters import Method
+from manaflow.node.rpc import CLIENT
 from manaflow.node.subscriptions import LOGS, NEW_HEADS, PENDING, Settled, View, at_once, pending_view
 
 NOT_FOUND = "filter not found"
@@ -29,6 +30,8 @@ class Filter:
     """Of a log filter."""
     polled: float
     """By the injected clock."""
+    client: str
+    """The IP address of whoever has made it."""
     items: list[Any] = field(default_factory=list)
     size: int = 0
     """Bytes of their JSON, about."""
@@ -140,8 +143,11 @@ class Filters:
         self._expire()
         if len(self._filters) >= self._limits.max_filters:
             raise limit_exceeded(f"{len(self._filters)} filters on this node")
+        client = CLIENT.get()
+        if sum(kept.client == client for kept in self._filters.values()) >= self._limits.max_filters_each:
+            raise limit_exceeded(f"{self._limits.max_filters_each} filters of this client")
         name = f"0x{secrets.token_hex(16)}"
-        self._filters[name] = Filter(kind, view, query, self._clock())
+        self._filters[name] = Filter(kind, view, query, self._clock(), client)
         return name
 
     def _poll(self, name: str) -> Filter:

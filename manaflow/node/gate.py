@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,26 +24,41 @@ class Gate:
     def __init__(self, limits: Limits, metrics: Metrics, clock: Clock, sockets_budget: Budget) -> None:
         """sockets_budget: for what WebSockets send; sessions take what waits for their clients from the same."""
         self.limits, self.metrics, self.clock, self.sockets_budget = limits, metrics, clock, sockets_budget
-        self._open: set[asyncio.Transport] = set()
+        self._open: dict[asyncio.Transport, str] = {}
+        """By transport: the client's address."""
+        self._of_each: Counter[str] = Counter()
 
     def enter(self, transport: asyncio.Transport) -> bool:
-        """Count a socket in; False when there are too many."""
-        if len(self._open) >= self.limits.max_connections:
+        """Count a socket in; False when there are too many, of all clients or of its own."""
+        address = _address_of(transport)
+        if len(self._open) >= self.limits.max_connections or self._of_each[address] >= self.limits.max_connections_each:
             self.metrics.refused.inc()
             return False
-        self._open.add(transport)
+        self._open[transport] = address
+        self._of_each[address] += 1
         self.metrics.connections.set(len(self._open))
         return True
 
     def leave(self, transport: asyncio.Transport) -> None:
         """Count it out; twice is once."""
-        self._open.discard(transport)
+        address = self._open.pop(transport, None)
+        if address is None:
+            return
+        self._of_each[address] -= 1
+        if not self._of_each[address]:
+            del self._of_each[address]
         self.metrics.connections.set(len(self._open))
 
     def abort_all(self) -> None:
         """Close what is still open, at once."""
         for transport in list(self._open):
             transport.abort()
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    """The client's IP address; empty where there is none."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 class ServerConfig(uvicorn.Config):

@@ -66,6 +66,8 @@ class Limits:
 
     max_connections: int = 512
     """Open sockets, HTTP and WebSocket together; the next one is answered 503 and closed."""
+    max_connections_each: int = 256
+    """Of one IP address (behind a proxy all clients have the proxy's)."""
     rate: Rate = field(default_factory=lambda: Rate(per_second=20_000, burst=40_000))
     """Calls on one connection; each call of a batch counts."""
     frame_rate: Rate = field(default_factory=lambda: Rate(per_second=10_000, burst=10_000))
@@ -103,6 +105,8 @@ class Limits:
 
     max_filters: int = 1000
     """Polled filters of all clients together."""
+    max_filters_each: int = 500
+    """Of one IP address."""
     max_filter_items: int = 10_000
     """What one filter keeps between two polls; it is dropped when there is more, or more than `max_response_bytes`."""
     filter_timeout: float = 300.0

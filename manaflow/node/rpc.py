@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import groupby, repeat
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from manaflow.errors import Pruned, Verdict
 from manaflow.node.errors import (
@@ -35,6 +36,8 @@ CALLS_AS_ONE = 200
 TOO_LARGE = limit_exceeded("the response is too large")
 TOO_MANY = "too many calls on this connection"
 Request = Call | Malformed
+CLIENT: Final[ContextVar[str]] = ContextVar("client", default="")
+"""The IP address of whoever's call runs, for methods that count by client."""
 UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What encoding a result that is not JSON-ready raises."""
 
@@ -131,6 +134,7 @@ class Dispatcher:
         Raises nothing but CancelledError. Calls of a batch run one after another, in order, but for those of methods
         that are marked (`together`).
         """
+        CLIENT.set(caller.client)
         deadline = asyncio.get_running_loop().time() + self._limits.call_timeout
         try:
             message = read_message(body, self._limits)

@@ -19,6 +19,7 @@ from manaflow.node.errors import RpcError, execution_reverted
 from manaflow.node.limits import Limits
 from manaflow.node.metrics import Metrics
 from manaflow.node.parameters import Method
+from manaflow.node.rpc import CLIENT
 from manaflow.node.server import RpcServer
 from manaflow.node.subscriptions import Hub
 
@@ -82,7 +83,12 @@ async def large(size: int) -> str:
     return "x" * size
 
 
+async def client() -> str:
+    return CLIENT.get()
+
+
 METHODS: Mapping[str, Method] = {
+    "t_client": client,
     "eth_chainId": chain_id,
     "t_balance": balance,
     "t_add": add,

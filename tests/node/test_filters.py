@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from manaflow.node.filters import Filters
 from manaflow.node.limits import Limits
 from manaflow.node.log_filter import LogQuery
 from manaflow.node.parameters import Signature
+from manaflow.node.rpc import CLIENT
 from tests.node.test_limits import Hands
 
 A, B = "0x" + "aa" * 20, "0x" + "bb" * 20
@@ -120,6 +122,22 @@ def test_filters_are_bounded_and_places_come_back() -> None:
     assert refused.value.code == -32005
     node.clock.now += 300
     node.call("eth_newFilter", {})
+
+
+def test_one_client_cannot_take_all_filters() -> None:
+    node = Node(max_filters=4, max_filters_each=2)
+
+    def begin(client: str) -> str:
+        return str(copy_context().run(lambda: (CLIENT.set(client), node.call("eth_newBlockFilter"))[1]))
+
+    begin("greedy")
+    name = begin("greedy")
+    with pytest.raises(RpcError) as refused:
+        begin("greedy")
+    assert refused.value.code == -32005
+    begin("other")
+    node.call("eth_uninstallFilter", name)
+    begin("greedy")
 
 
 def test_a_filter_with_too_many_items_is_dropped_rather_than_cut_short() -> None:

@@ -128,6 +128,20 @@ def test_connections_are_bounded_and_come_back() -> None:
         assert served.is_alive()
 
 
+def test_one_address_cannot_take_all_connections() -> None:
+    with Served(Limits(max_connections=3, max_connections_each=2)) as served:
+        crowd = [upgraded(served), served.socket()]
+        assert read_all(served.socket()).startswith(b"HTTP/1.1 503")
+        other = socket.create_connection(("127.0.0.1", served.server.port), 20, source_address=("127.0.0.2", 0))
+        other.sendall(request(CALL))
+        assert b'"result":"0x1"' in other.recv(4096)
+        for raw in crowd:
+            raw.close()
+        until(lambda: open_sockets(served) == 1)
+        assert served.is_alive()
+        other.close()
+
+
 def test_websockets_count_as_connections() -> None:
     with Served(Limits(max_connections=2)) as served:
         crowd = [upgraded(served) for _ in range(2)]

@@ -57,6 +57,12 @@ def test_a_result() -> None:
     assert ask(call("t_add", "0x1", "0x2", number="a")) == {"jsonrpc": "2.0", "id": "a", "result": "0x3"}
 
 
+@pytest.mark.parametrize("body", [call("t_client"), [call("t_client")] * 2])
+def test_a_method_may_ask_who_calls(body: Any) -> None:
+    answers = ask(body)
+    assert {answer["result"] for answer in (answers if isinstance(answers, list) else [answers])} == {"127.0.0.1"}
+
+
 def test_params_may_be_absent() -> None:
     assert ask({"jsonrpc": "2.0", "id": None, "method": "eth_chainId"}) == {
         "jsonrpc": "2.0",
