@@ -21,10 +21,10 @@ MAX_HISTORY: Final = 100_000
 """Blocks before a head that an inclusion proof is built from."""
 INCLUSION_CLASS: Final = MethodClass(
     frozenset({"mana_getInclusion"}),
-    everyone=Rate(per_second=1, burst=40),
-    each_client=Rate(per_second=0.5, burst=20),
+    everyone=Rate(per_second=0.5, burst=40),
+    each_client=Rate(per_second=0.25, burst=20),
 )
-"""Each reads the hashes of all blocks on the chain's thread."""
+"""Each reads the hashes of all blocks on the chain's thread: almost a second for MAX_HISTORY."""
 
 
 class ReadMethods:
