@@ -28,6 +28,8 @@ class Line:
         """(key, arrival, txid); key: the policy's, behind 1 for what is patient."""
         self._cheap: list[tuple[int, int, bytes]] = []
         """(-fee cap, arrival, txid) of what would be ready but for the base fee."""
+        self._lined: set[int] = set()
+        """Arrivals of what is in one of the two: nothing is in line twice."""
         self._parked: set[bytes] = set()
         """Txids that are not tried again in this block."""
         self._stirred: set[bytes] = set()
@@ -47,9 +49,12 @@ class Line:
             self._is_new = False
             self._ready.clear()
             self._cheap.clear()
+            self._lined.clear()
             self._stirred.update(self._pool.senders())
         while self._cheap and -self._cheap[0][0] >= base_fee:
-            entry = self._pool.get(heapq.heappop(self._cheap)[2])
+            _, arrival, txid = heapq.heappop(self._cheap)
+            self._lined.discard(arrival)
+            entry = self._pool.get(txid)
             if entry is not None:
                 self._stirred.add(entry.sender)
         stirred, self._stirred = self._stirred, set()
@@ -106,8 +111,9 @@ class Line:
 
     def _push(self, entry: Entry) -> None:
         """Make a transaction one that may be filled next, if this block can hold it."""
-        if not self._is_open or entry.is_held or entry.txid in self._parked:
+        if not self._is_open or entry.is_held or entry.txid in self._parked or entry.arrival in self._lined:
             return
+        self._lined.add(entry.arrival)
         if entry.max_fee >= self._base_fee:
             key = (int(entry.txid in self._patient), *self._policy.key(entry, self._base_fee))
             heapq.heappush(self._ready, (key, entry.arrival, entry.txid))
@@ -124,6 +130,7 @@ class Line:
             if key[0] and chosen and chosen[0].txid not in patient:
                 heapq.heappush(ready, (key, arrival, txid))
                 break
+            self._lined.discard(arrival)
             entry = pool.get(txid)
             if entry is None or entry.arrival != arrival or not self._is_next(entry, nonces):
                 continue

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from manaflow.coordinator.line import Line
 from manaflow.coordinator.policy import POLICIES, Arrival, Policy
-from manaflow.coordinator.pool import Entry, Limits, Pool
+from manaflow.coordinator.pool import Added, Entry, Limits, Pool
 from manaflow.coordinator.view import View
 from manaflow.moves.marks import ZERO32, Mark
+from tests.conftest import is_nightly
 from tests.coordinator.test_pool import entry
 
 
@@ -114,3 +117,140 @@ def test_begin_anew_looks_at_everybody() -> None:
     bench.line.begin_anew()
     bench.next_block(10)
     assert bench.chosen() == [2]
+
+
+class Plain:
+    """What may be filled, by looking at all of it each time."""
+
+    def __init__(self, bench: Bench, policy: Policy) -> None:
+        self.bench, self.policy, self.parked, self.base_fee = bench, policy, set[bytes](), 0
+
+    def choose(self, limit: int) -> list[Entry]:
+        bench, chosen, nonces = self.bench, list[Entry](), dict[bytes, int]()
+        while len(chosen) < limit:
+            able = [
+                (self.key(one), one.arrival, one)
+                for one in bench.pool
+                if one.nonce == nonces.get(one.sender, bench.view.nonce(one.sender))
+                and not (one.is_held or one.txid in self.parked)
+                and one.max_fee >= self.base_fee
+            ]
+            if not able:
+                break
+            key, _, first = min(able, key=lambda row: row[:2])
+            if key[0] and chosen and chosen[0].txid not in bench.patient:
+                break
+            chosen.append(first)
+            nonces[first.sender] = first.nonce + 1
+        return chosen
+
+    def key(self, one: Entry) -> tuple[int, ...]:
+        return (int(one.txid in self.bench.patient), *self.policy.key(one, self.base_fee))
+
+
+class Game:
+    """What a coordinator does to a line, at random; its choices are those of the plain rule each time."""
+
+    def __init__(self, policy: Policy, seed: int) -> None:
+        self.rng, self.bench = Random(seed), Bench(policy)
+        self.plain, self.arrival = Plain(self.bench, policy), 0
+        self.bench.next_block(0)
+
+    def nonce(self, sender: bytes) -> int:
+        return self.bench.view.nonce(sender)
+
+    def moved(self, sender: bytes, nonce: int) -> None:
+        """A nonce is another in the open block, as replies and others' cells say."""
+        self.bench.view.take({bytes((Mark.NONCE,)) + sender + ZERO32: bytes(40) + nonce.to_bytes(32, "big")})
+
+    def add(self) -> None:
+        rng, bench = self.rng, self.bench
+        self.arrival += 1
+        sender = rng.randrange(1, 7)
+        nonce = max(self.nonce(bytes([sender]) * 20) + rng.choice([0, 0, 0, 1, 2, -1]), 0)
+        new = entry(sender, nonce, rng.randrange(30), rng.randrange(5, 60), self.arrival)
+        if new.nonce < len(LAST) and rng.random() < 0.1 and LAST[new.nonce] not in bench.pool:
+            new.txid = LAST[new.nonce]  # one that was here before comes again
+        added = bench.pool.add(new)
+        if isinstance(added, Added):
+            for gone, _ in added.gone:
+                bench.line.unpark(gone.txid)
+                self.plain.parked.discard(gone.txid)
+            bench.line.place(new)
+
+    def fill(self) -> None:
+        """Take some out, and settle each: admitted, refused and filled again, parked, dropped."""
+        rng, bench = self.rng, self.bench
+        chosen = self.plain.choose(limit := rng.randrange(1, 6))
+        assert bench.line.choose(limit) == chosen
+        for one in chosen:
+            bench.pool.hold(one)
+        behind = set[bytes]()
+        for one in chosen:
+            fate = rng.randrange(6) if one.sender not in behind else 1
+            if fate in (1, 2, 3):
+                behind.add(one.sender)
+                bench.pool.release(one)
+            if fate == 0 or fate > 3:
+                self.moved(one.sender, one.nonce + 1)
+            elif fate == 2:
+                bench.line.park(one.txid)
+                self.plain.parked.add(one.txid)
+                if rng.random() < 0.5:
+                    bench.patient.add(one.txid)
+            elif fate == 3:
+                bench.pool.remove(one.txid)
+        for sender in dict.fromkeys(one.sender for one in chosen):
+            bench.line.push_next(sender)
+
+    def others(self) -> None:
+        """A nonce is moved by somebody else; a parked one may be tried again; one leaves."""
+        rng, bench = self.rng, self.bench
+        sender = bytes([rng.randrange(1, 7)]) * 20
+        match rng.randrange(3):
+            case 0:
+                self.moved(sender, self.nonce(sender) + 1)
+                bench.line.push_next(sender)
+            case 1 if self.plain.parked:
+                txid = rng.choice(sorted(self.plain.parked))
+                self.plain.parked.discard(txid)
+                bench.line.unpark(txid)
+                if (one := bench.pool.get(txid)) is not None:
+                    bench.line.push_next(one.sender)
+            case 2 if len(bench.pool):
+                one = rng.choice(list(bench.pool))
+                bench.pool.remove(one.txid)
+                bench.line.unpark(one.txid)
+                self.plain.parked.discard(one.txid)
+
+    def next_block(self) -> None:
+        """Sealed as it was, or by others, or given up."""
+        rng, bench, sealed = self.rng, self.bench, self.bench.nonces.of
+        if rng.random() < 0.8:
+            for key in bench.view._open:
+                sealed[key[1:21]] = self.nonce(key[1:21])
+        elif rng.random() < 0.5:
+            bench.line.begin_anew()
+        bench.line.stir(bench.view.close_block(None))
+        bench.line.close()
+        self.plain.parked.clear()
+        for sender, nonce in sealed.items():
+            bench.pool.pass_nonce(sender, nonce)
+        bench.line.stir(one.sender for one in bench.pool.release_all())
+        for _ in range(rng.randrange(2)):
+            self.add()
+        self.plain.base_fee = rng.choice([self.plain.base_fee, 0, 10, 20, 40])
+        bench.line.open(self.plain.base_fee)
+
+
+LAST = [bytes([i]) * 32 for i in range(1, 5)]
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
+@pytest.mark.parametrize("seed", range(400 if is_nightly() else 25))
+def test_it_chooses_what_the_plain_rule_chooses(policy: Policy, seed: int) -> None:
+    game = Game(policy, seed)
+    for _ in range(200):
+        game.rng.choice([game.add, game.add, game.add, game.fill, game.fill, game.others, game.next_block])()
+        assert len(game.bench.line._lined) == len(game.bench.line._ready) + len(game.bench.line._cheap)
+        assert all(one.is_held for one in game.bench.pool if one.nonce < game.nonce(one.sender)), "it is in the block"
