@@ -70,8 +70,9 @@ class Limits:
     """Of one IP address (behind a proxy all clients have the proxy's)."""
     rate: Rate = field(default_factory=lambda: Rate(per_second=20_000, burst=40_000))
     """Calls on one connection; each call of a batch counts."""
-    frame_rate: Rate = field(default_factory=lambda: Rate(per_second=10_000, burst=10_000))
-    """Frames of one WebSocket, however little is in them; more are answered by nobody and cost time all the same."""
+    frame_rate: Rate = field(default_factory=lambda: Rate(per_second=2_000, burst=10_000))
+    """Frames of one WebSocket that are no calls: pings, parts of messages, messages of a few bytes. They cost time
+    though nobody answers them; who sends more is cut off."""
     method_classes: tuple[MethodClass, ...] = ()
     """Methods with buckets of their own."""
     max_in_flight: int = 16

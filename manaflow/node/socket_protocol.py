@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
-from websockets.frames import CloseCode, Frame
+from websockets.frames import CloseCode, Frame, Opcode
 
 from manaflow.node.gate import Deadline, Gated
 from manaflow.node.limits import Share, TokenBucket
@@ -17,6 +17,8 @@ MAX_FRAGMENTS = 4096
 PIECE = 4096
 """Bytes that are parsed before their frames are counted: a quarter of a megabyte, which may come at once, has forty
 thousand."""
+TINY = 32
+"""Bytes below which a message is hardly a call."""
 MAX_UNREAD_PONGS = 1 << 20
 """Bytes that wait for a client which sends pings and reads nothing."""
 
@@ -70,8 +72,8 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
             self._linger()
 
     def handle_events(self) -> None:
-        """Frames that are whole."""
-        if self._frames.take(len(self.conn.events)):
+        """Frames that are whole. Calls are bounded by how fast they are answered; all else is counted here."""
+        if self._frames.take(sum(not _may_be_call(event) for event in self.conn.events)):
             super().handle_events()
         else:
             self.cut("frames")
@@ -174,3 +176,9 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
             self.on_shutdown()
         else:
             super().shutdown()
+
+
+def _may_be_call(event: object) -> bool:
+    """Whether something received is a whole message that is not too small for a call."""
+    is_message = isinstance(event, Frame) and event.fin and event.opcode in (Opcode.TEXT, Opcode.BINARY)
+    return is_message and len(event.data) >= TINY

@@ -20,6 +20,7 @@ from manaflow.node.websocket import Sockets
 from tests.node.served import UPGRADE, Served, frame, read_all, request, upgraded
 
 SUBSCRIBE = b'{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}'
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
 HEAD = {"hash": "0x" + "11" * 32, "extra": "x" * 10_000}
 
 
@@ -208,14 +209,32 @@ def test_pings_without_reading_are_cut_off() -> None:
         assert dropped(served, "slow_reader") == 1
 
 
-def test_frames_are_counted() -> None:
-    with Served(Limits(frame_rate=Rate(0.001, 6))) as served:
+@pytest.mark.parametrize(
+    "counted",
+    [frame(b"", opcode=10), frame(b"p" * 125, opcode=9), frame(b"{}"), frame(b" " * 31, opcode=2)],
+    ids=["pong", "ping", "tiny", "just tiny"],
+)
+def test_frames_that_are_no_calls_are_counted(counted: bytes) -> None:
+    with Served(Limits(frame_rate=Rate(0.001, 3))) as served:
         raw = upgraded(served)  # which is one
-        for _ in range(5):
-            raw.sendall(frame(b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'))
+        for _ in range(20):
+            raw.sendall(frame(CALL))
             assert b'"result":"0x1"' in raw.recv(4096)
-        raw.sendall(frame(b"", opcode=10))
-        assert read_all(raw) == b""
+        raw.sendall(counted * 2)
+        raw.sendall(frame(CALL))
+        until(lambda: b'"result":"0x1"' in raw.recv(4096))
+        raw.sendall(counted)
+        read_all(raw)
+        assert dropped(served, "frames") == 1
+
+
+def test_parts_of_messages_are_counted() -> None:
+    with Served(Limits(frame_rate=Rate(0.001, 3))) as served:
+        raw = upgraded(served)
+        raw.sendall(fragment(CALL, opcode=1) + fragment(b" ", is_last=True))
+        assert b'"result":"0x1"' in raw.recv(4096)
+        raw.sendall(fragment(CALL, opcode=1))
+        read_all(raw)
         assert dropped(served, "frames") == 1
 
 
@@ -312,7 +331,6 @@ def test_small_requests_pass_when_the_common_memory_is_taken() -> None:
         assert served.post(b"{".ljust(1 << 19)).status_code == 200  # it has been given back
 
 
-CALL = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
 TOO_BIG = b"\x03\xf1"  # 1009
 
 
