@@ -180,5 +180,6 @@ class SocketProtocol(Gated, WebSocketsSansIOProtocol):
 
 def _may_be_call(event: object) -> bool:
     """Whether something received is a whole message that is not too small for a call."""
-    is_message = isinstance(event, Frame) and event.fin and event.opcode in (Opcode.TEXT, Opcode.BINARY)
-    return is_message and len(event.data) >= TINY
+    if not isinstance(event, Frame) or not event.fin:
+        return False
+    return event.opcode in (Opcode.TEXT, Opcode.BINARY) and len(event.data) >= TINY
