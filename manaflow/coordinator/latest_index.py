@@ -27,7 +27,7 @@ from manaflow.moves.columns import U8
 from manaflow.moves.marks import Location, Mask
 from manaflow.moves.rlp_reader import encode_integer, encode_string, list_prefix
 from manaflow.moves.words import words_of
-from manaflow.validator.store import Store, Transaction, number_key
+from manaflow.validator.store import ROOM, Store, Transaction, number_key
 
 KEY_BYTES: Final = 1 + 20 + 32
 """mark | addr | slot."""
@@ -40,6 +40,8 @@ MAX_RECENT: Final = 1 << 16
 """Cells, and transactions, of the last blocks that are in memory too (some 250 bytes each)."""
 MAX_WAITING_CELLS: Final = 1 << 13
 """Cells of blocks that wait for the disk: as many take some 10 ms to write."""
+MAX_WAITING_BYTES: Final = 1 << 24
+"""Of their receipts."""
 _TIP: Final = b"tip"
 _SMALL: Final = [encode_integer(value) for value in range(256)]
 """RLP of integers that fit a byte."""
@@ -222,7 +224,10 @@ class LatestIndex:
         """Whether the blocks that wait are few, and memory has room for the last one's cells and places."""
         waiting, last = self._waiting, self._waiting[-1]
         room = MAX_RECENT - max(len(self._cells) + len(last.cells), len(self._places) + len(last.places))
-        return len(waiting) <= self._may_wait and room >= 0 and sum(len(c.cells) for c in waiting) <= MAX_WAITING_CELLS
+        if len(waiting) > self._may_wait or room < 0:
+            return False
+        is_small = sum(len(change.receipts) for change in waiting) <= MAX_WAITING_BYTES
+        return is_small and sum(len(change.cells) for change in waiting) <= MAX_WAITING_CELLS
 
     def _change(self, block: Block, receipts: Sequence[Receipt]) -> _Change:
         cells, recent, before = _cells_made(block), self._cells, None
@@ -235,12 +240,16 @@ class LatestIndex:
         tip = LatestTip(block.header.number, block.hash)
         return _Change(tip, cells, before, _places(block), _encode_receipts(receipts))
 
-    def _write_waiting(self, rest: Callable[[Transaction], None] | None = None) -> None:
-        """Put what waits on disk, and the rest, in one commit. Nothing has changed if it raises StorageFailure."""
+    def _write_waiting(self, rest: Callable[[Transaction], None] | None = None, size: int = 0) -> None:
+        """Put what waits on disk, and the rest, of so many bytes, in one commit.
+
+        Nothing has changed if it raises StorageFailure.
+        """
         if not self._waiting and rest is None:
             return
         self._drop_view()
-        with self._store.write() as txn:
+        size += sum(len(change.receipts) for change in self._waiting)
+        with self._store.write(ROOM + 2 * size) as txn:
             self._write_changes(txn)
             if rest is not None:
                 rest(txn)
@@ -286,14 +295,15 @@ class LatestIndex:
 
     def keep(self, kept: Iterable[tuple[int, bytes]], forgotten: Iterable[int] = ()) -> None:
         """Remember acknowledged transactions, (arrival, envelope), and forget others by arrival; one commit."""
+        rows = list(kept)
 
         def change_pool(txn: Transaction) -> None:
             for arrival in forgotten:
                 txn.delete(LatestTable.POOL, number_key(arrival))
-            for arrival, envelope in kept:
+            for arrival, envelope in rows:
                 txn.put(LatestTable.POOL, number_key(arrival), envelope)
 
-        self._write_waiting(change_pool)
+        self._write_waiting(change_pool, sum(len(envelope) for _, envelope in rows))
 
     def kept(self) -> tuple[tuple[int, bytes], ...]:
         """(arrival, envelope) of every transaction that is kept, by ascending arrival."""

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from manaflow.coordinator.receipts import Receipt
 from manaflow.errors import Failure, Locked, StorageFailure
 from manaflow.moves.block import Block
 from manaflow.moves.marks import ZERO32, Location
+from manaflow.validator.store import ROOM
 from tests.chain import random_chain
 from tests.conftest import ROOT
 
@@ -124,6 +127,27 @@ def test_blocks_wait_for_each_other_and_for_the_pool(tmp_path: Path, monkeypatch
         assert stored_tip(index) == 7
     with LatestIndex.open(tmp_path) as index:
         assert index.tip == LatestTip(8, blocks[8].hash)
+
+
+def test_large_receipts_and_pools_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits together, and what is kept together, must fit the free bytes that a commit asks for."""
+    blocks, asked = random_chain(5, transactions=1).blocks, list[int]()
+    with LatestIndex.open(tmp_path, waiting=4) as index:
+        index.apply(blocks[0], ())
+        for block in blocks[1:3]:
+            index.apply(block, [replace(receipt, logs_rlp=bytes(9 << 20)) for receipt in receipts_of(block)])
+        assert stored_tip(index) == 2, "so many bytes do not wait"
+        writes = index._store.write
+
+        def noting(room: int) -> Any:
+            asked.append(room)
+            return writes(room)
+
+        monkeypatch.setattr(index._store, "write", noting)
+        index.apply(blocks[3], [replace(receipt, logs_rlp=bytes(1000)) for receipt in receipts_of(blocks[3])])
+        index.keep(iter([(1, bytes(5000)), (2, bytes(7000))]))
+        assert asked[0] >= ROOM + 2 * 13_000
+        assert index.kept() == ((1, bytes(5000)), (2, bytes(7000)))
 
 
 def test_blocks_bring_back_what_waited_in_memory(tmp_path: Path) -> None:
