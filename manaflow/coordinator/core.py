@@ -190,13 +190,14 @@ class Coordinator:
         txids = _rows(block.leaves.txid)
         sealed = set(txids)
         uses = _nonce_uses(block)
+        users: dict[tuple[bytes, int], bytes] = {}
         for sender, nonce in {sender: after for sender, _, after, _ in uses}.items():
             for entry in self.pool.pass_nonce(sender, nonce):
                 if entry.txid in sealed:
                     included.append(entry)
                     continue
-                of_nonce = (leaf for user, used, _, leaf in uses if (user, used) == (sender, entry.nonce))
-                winner = next((txids[leaf] for leaf in of_nonce), None)
+                users = users or {(user, used): txids[leaf] for user, used, _, leaf in uses}
+                winner = users.get((sender, entry.nonce))
                 results += self.filling.dropped(entry, Reason.NONCE_USED, f"the sender's nonce is {nonce}", winner)
         self.filling.release()
         forgotten = [self.filling.forgotten(entry) for entry in included]
