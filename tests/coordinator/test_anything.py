@@ -106,7 +106,7 @@ class Play:
         reply = self.producer.admit(batch, since)
         for t, verdict in enumerate(reply.verdicts):
             self.count["admitted" if verdict is None else "refused"] += 1
-            if verdict is not None and not is_full(verdict) and self.rng.random() < 0.2:
+            if verdict is not None and not is_full(verdict) and (not self.refused or self.rng.random() < 0.2):
                 self.refused.append((_only(batch, t), verdict))
         return reply
 

@@ -284,7 +284,7 @@ _SCRATCH = Path(_FOLDER.name) / "block.json"
 
 TARGETS: Final = {
     "envelope": Target(envelope, mutations.envelope, 2**18, 64),
-    "declared": Target(declared, mutations.envelope, 2**18, 256),
+    "declared": Target(declared, mutations.envelope, 2**18, 512),
     "block": Target(block, mutations.block_file, 2**25, 32),
     "batch": Target(batch, mutations.batch_file, 2**23, 32),
     "reply": Target(reply, mutations.json_text, 2**22, 64),
