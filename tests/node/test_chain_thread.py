@@ -97,6 +97,8 @@ def test_envelopes_are_answered_before_the_block_is_sealed_and_a_call_after_it()
         chain.sealing.clear()
         await asyncio.wait_for(thread.submit(b"first"), 10)
         assert chain.settled == 0
+        while "settle" not in chain.events:  # until then it would take more into the same block
+            await asyncio.sleep(0.001)
         second = asyncio.create_task(thread.submit(b"second"))
         call = asyncio.create_task(thread.call(lambda chain: chain.settled))  # type: ignore[attr-defined]
         await asyncio.sleep(0.05)
