@@ -265,20 +265,20 @@ class Filling:
             return self._all_admitted(flight, block, reply)
         learnt = self._learn(block, reply)
         refused = [
-            (i, entry, verdict)
-            for i, (entry, verdict) in enumerate(zip(flight.entries, verdicts, strict=True))
+            (entry, verdict)
+            for entry, verdict in zip(flight.entries, verdicts, strict=True)
             if verdict is not None and verdict.winner != entry.txid  # its own winner: admitted, and the reply was lost
         ]
-        self.view.restore(_consumed(flight, [i for i, _, _ in refused]))
-        gone = {entry.txid for _, entry, _ in refused}
+        self.view.restore(_consumed(flight, range(len(flight.entries))))  # what it calls admitted, its cells may lack
+        gone = {entry.txid for entry, _ in refused}
         admitted = tuple(entry.txid for entry in flight.entries if entry.txid not in gone)
         used = flight.batch.gas_used.tolist()
         block.gas += sum(used[i] for i, entry in enumerate(flight.entries) if entry.txid not in gone)
         results: list[Result] = [Admitted(block.environment.number, admitted)] if admitted else []
-        for _, entry, verdict in refused:
+        for entry, verdict in refused:
             results += self._refused_by_validator(entry, verdict, reply.sequence != flight.since)
         self._wake(learnt, admitted)
-        for sender in dict.fromkeys(entry.sender for _, entry, _ in refused):
+        for sender in dict.fromkeys(entry.sender for entry, _ in refused):
             self._line.push_next(sender)
         return results
 
