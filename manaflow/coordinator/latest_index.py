@@ -147,6 +147,10 @@ class LatestIndex:
         self._drop_view()
         self._store.close()
 
+    def flush(self) -> None:
+        """Put on disk what waits. Raises StorageFailure."""
+        self._write_waiting()
+
     def __enter__(self) -> LatestIndex:
         return self
 

@@ -69,16 +69,16 @@ class OwnedChain:
         self.conflicts = Conflicts()
         """What signers were told last."""
         self._follower = Follower(validator, latest)
-        for _ in self._follower.catch_up():
-            pass
+        undone = [step for step in self._follower.catch_up() if isinstance(step, Undone)]
         self.producer = producer(self._follower) if producer else None
         self._sealing = sealing
-        if self.producer is not None:
-            link = LocalLink(self.producer)
+        link = link if self.producer is None else LocalLink(self.producer)
         if link is None:
             raise ValueError("batches go nowhere: neither a producer nor a link")
         self._link, self._policy, self._limits = link, policy, limits
         self.coordinator = self._new_coordinator()
+        for step in undone:  # by a process that died before it had their transactions in the pool
+            self.coordinator.tell(step)
         self.batch = BATCH
         """Transactions of one batch at most."""
         self._opened: Opened | None = None
@@ -235,7 +235,8 @@ class OwnedChain:
 
     def change(self, run: Callable[[], T]) -> T:
         """Let `run` import blocks into the validator or take them back; everything else comes along."""
-        _, before = self.validator.head
+        self.latest.flush()  # it must know on disk what may be taken back
+        before = self.validator.head[1]
         try:
             return run()
         finally:

@@ -22,6 +22,7 @@ from manaflow.node.chain import SealedBlock
 from manaflow.node.development import ETHER, development_genesis
 from manaflow.node.errors import RpcError
 from manaflow.node.mending import BegunAnew
+from manaflow.node.opening import WAITING
 from manaflow.node.owned_chain import OwnedChain
 from manaflow.node.validator_role import Instantly, Interval, OnDemand, Sealing, Surroundings, ValidatorRole
 from manaflow.validator.admission import OpenBlock
@@ -74,7 +75,7 @@ class Bench:
         if not state.exists():
             Validator.create(state, genesis, threads=1).close()
         self.validator = Validator.open(state, mode="execute", threads=1)
-        self.latest = LatestIndex.open(self.path / "latest")
+        self.latest = LatestIndex.open(self.path / "latest", waiting=WAITING)
         around = Surroundings(lambda: self.seconds, lambda: ZERO32, coinbase=b"\xc0" * 20)
         self.chain = OwnedChain(
             self.validator,
@@ -95,6 +96,7 @@ class Bench:
 
     def crash(self) -> Bench:
         """As after kill -9: nothing is closed well. A new one over the same files."""
+        self.latest._waiting.clear()
         self.latest.close()
         self.validator.close()
         return Bench(self.path, self.sealing, self.takes_transactions, self.seconds)
@@ -270,6 +272,27 @@ def test_a_convicted_block_is_taken_back_and_nothing_is_signed_twice(bench: Call
     desk.rest()
     assert desk.height == 1
     assert desk.chain.broken is None
+
+
+def test_what_was_undone_waits_again_where_the_process_dies_at_once(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = bench()
+    for nonce in range(2):
+        desk.chain.submit([transfer(0, nonce, PAID)])
+    lie = desk.chain.head[1]
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.chain, "_follow", die)
+    with pytest.raises(KeyboardInterrupt):
+        desk.chain.change(lambda: desk.validator.convict(lie, b"proof"))
+    again = desk.crash()
+    assert (again.height, again.paid()) == (1, 1)
+    assert again.chain.pending(keccak256(transfer(0, 1, PAID))) == transfer(0, 1, PAID)
+    again = again.crash()
+    assert again.chain.next_nonce(rich()[0].address) == 2, "it is in the pool on disk"
 
 
 def test_a_node_that_coordinates_nothing(bench: Callable[..., Bench]) -> None:
