@@ -156,7 +156,8 @@ def seen(verdict: Verdict | None) -> Seen | None:
 @pytest.mark.parametrize("first", range(0, 40 if is_nightly() else 4, 4))
 def test_the_open_block_agrees_with_a_plain_dict(tmp_path: Path, first: int) -> None:
     rules = set[Rule]().union(*(agreed(tmp_path / str(seed), seed) for seed in range(first, first + 4)))
-    assert rules == {Rule.S1, Rule.V1, Rule.V2, Rule.V3, Rule.V4, Rule.X3}, "what was refused"
+    every = {Rule.S1, Rule.V1, Rule.V2, Rule.V3, Rule.V4, Rule.X3}
+    assert rules == every if first == 0 else rules <= every, "what was refused; among few seeds not everything is"
 
 
 def agreed(path: Path, seed: int) -> set[Rule]:
