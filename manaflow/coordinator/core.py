@@ -41,7 +41,7 @@ from manaflow.coordinator.pool import Entry, Limits, Pool, Refusal
 from manaflow.coordinator.view import Records, View
 from manaflow.evm.environment import environment_of
 from manaflow.moves.block import Block
-from manaflow.moves.columns import U8
+from manaflow.moves.columns import rows_of
 from manaflow.moves.header import Header
 from manaflow.moves.marks import ZERO32, Mark, Mask
 from manaflow.rules.config import ChainConfig
@@ -187,7 +187,7 @@ class Coordinator:
         self._terms = _terms_after(block.header, self.config)
         included: list[Entry] = []
         results: list[Result] = []
-        txids = _rows(block.leaves.txid)
+        txids = rows_of(block.leaves.txid)
         sealed = set(txids)
         uses = _nonce_uses(block)
         users: dict[tuple[bytes, int], bytes] = {}
@@ -220,19 +220,13 @@ class Coordinator:
         return results
 
 
-def _rows(column: U8) -> list[bytes]:
-    """The rows of uint8[n, w] as bytes."""
-    data, width = column.tobytes(), column.shape[1]
-    return [data[at : at + width] for at in range(0, len(data), width)]
-
-
 def _nonce_uses(block: Block) -> list[tuple[bytes, int, int, int]]:
     """(account, nonce before, after, place of the leaf) of every consume of a nonce, in the block's order."""
     moves = block.moves
     rows = np.flatnonzero((moves.mark == Mark.NONCE) & ((moves.mask & Mask.REFERENCE) == 0))
     leaves = np.searchsorted(block.leaves.move_offsets(), rows, side="right") - 1
     before, after = (words[rows, 24:].copy().view(">u8")[:, 0].tolist() for words in (moves.prev, moves.next))
-    return list(zip(_rows(moves.addr[rows]), before, after, leaves.tolist(), strict=True))
+    return list(zip(rows_of(moves.addr[rows]), before, after, leaves.tolist(), strict=True))
 
 
 def _terms_after(head: Header, config: ChainConfig) -> Terms:

@@ -316,7 +316,7 @@ class LatestIndex:
 
 
 def _remember(recent: dict[bytes, bytes], new: dict[bytes, bytes]) -> None:
-    """Put what is committed with what was committed lately; nothing of that is kept when it is too much."""
+    """Put what a block has made with what the last ones have; nothing of theirs is kept when it is too much."""
     if len(recent) + len(new) > MAX_RECENT:
         recent.clear()
     if len(new) <= MAX_RECENT:

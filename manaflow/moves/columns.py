@@ -18,6 +18,12 @@ U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 
 
+def rows_of(column: U8) -> list[bytes]:
+    """The rows of uint8[n, w] as bytes."""
+    data, width = column.tobytes(), column.shape[1]
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
 def _bytes_column(values: Sequence[bytes], width: int) -> U8:
     return np.frombuffer(b"".join(values), np.uint8).reshape(len(values), width).copy()
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from manaflow.errors import Rule
 from manaflow.moves.batch import Cells
-from manaflow.moves.columns import U8, Moves
+from manaflow.moves.columns import U8, Moves, rows_of
 
 KEY_BYTES: Final = 32 + 53
 """intx | mark | addr | slot: the name of a cell outside sealed blocks."""
@@ -220,9 +220,9 @@ class _Together:
         values = np.frombuffer(rows.next, np.uint8).reshape(-1, 32)[self._start : stop][is_consume]
         self._firsts: list[int] = (overlay.next_number + np.cumsum(consumes) - consumes).tolist()
         """Number of each transaction's first cell."""
-        made = _rows_of(names)
+        made = rows_of(names)
         self.made = dict(zip(made, range(overlay.next_number, overlay.next_number + len(made)), strict=True))
-        self.values = _rows_of(values)
+        self.values = rows_of(values)
         self.found: dict[int, int] = {}
         """Row -> number of its cell, of those that are OPEN."""
         self.spent: dict[int, int] = {}
@@ -275,12 +275,6 @@ class _Together:
             if is_late:
                 return False
         return True
-
-
-def _rows_of(column: U8) -> list[bytes]:
-    """The rows of uint8[n, w] as bytes."""
-    data, width = column.tobytes(), column.shape[1]
-    return [data[at : at + width] for at in range(0, len(data), width)]
 
 
 def _against_sealed(rows: Rows, row: int) -> Broken:

@@ -24,6 +24,7 @@ from manaflow.node.messages import (
     write_notification,
 )
 from tests.conftest import ROOT
+from tests.moves.test_bounded import depth_of, values
 
 SMALL = Limits(max_depth=4, max_values=20, max_batch=3)
 
@@ -71,16 +72,6 @@ def code_of(body: bytes, limits: Limits = SMALL) -> int | None:
 )
 def test_bodies(body: bytes, code: int | None) -> None:
     assert code_of(body) == code
-
-
-def depth_of(value: Any) -> int:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
-
-
-text = st.text(st.sampled_from('[]{}",\\a'), max_size=5)
-values = st.recursive(st.integers() | text, lambda v: st.lists(v, max_size=3) | st.dictionaries(text, v, max_size=3))
 
 
 @given(values)
